@@ -1,0 +1,34 @@
+"""How the client proves itself to a protocol endpoint. RFC 6749 §2.3: one method per request, never two."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
+
+from django_oauth_flows.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from django_oauth_flows.protocol.messages import ClientRegistration
+
+
+def authenticate_client(registration: ClientRegistration) -> tuple[dict[str, str], dict[str, str]]:
+    """Return (headers, body parameters) that authenticate the client; raise :class:`ConfigurationError` without a secret."""
+    if registration.token_endpoint_auth_method == "none":
+        return {}, {"client_id": registration.client_id}
+    if not registration.client_secret:
+        raise ConfigurationError(
+            f"Provider {registration.name} has no client secret.",
+            code="client_secret_missing",
+            hint="Enter the client secret in the admin, or choose the client authentication 'none'.",
+        )
+    secret = registration.client_secret.reveal()
+    if registration.token_endpoint_auth_method == "client_secret_post":
+        return {}, {"client_id": registration.client_id, "client_secret": secret}
+    return {"Authorization": basic(registration.client_id, secret, raw=registration.dialect.raw_basic_auth)}, {}
+
+
+def basic(client_id: str, client_secret: str, *, raw: bool = False) -> str:
+    """Return the header value; both parts are form-encoded first (RFC 6749 §2.3.1) unless ``raw``."""
+    pair = f"{client_id}:{client_secret}" if raw else f"{quote_plus(client_id)}:{quote_plus(client_secret)}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()

@@ -1,0 +1,30 @@
+"""A server's endpoints, vetted at use: whatever let an odd one into the configuration, nothing is sent there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from django_oauth_flows.exceptions import ConfigurationError
+from django_oauth_flows.protocol.urls import check_endpoint
+
+if TYPE_CHECKING:
+    from django_oauth_flows.protocol.messages import ClientRegistration
+
+Endpoint = Literal[
+    "authorization_endpoint",
+    "token_endpoint",
+    "temporary_credential_endpoint",
+    "revocation_endpoint",
+    "userinfo_endpoint",
+]
+
+
+def endpoint_of(registration: ClientRegistration, name: Endpoint) -> str:
+    """Return the endpoint's URL; raise :class:`ConfigurationError` (``endpoint_not_allowed``) for an odd one."""
+    url: str = getattr(registration.server, name)
+    try:
+        check_endpoint(url, internal=registration.transport.internal)
+    except ValueError as problem:
+        message = f"{registration.name}: {name}: {problem}"
+        raise ConfigurationError(message, code="endpoint_not_allowed") from None
+    return url

@@ -1,0 +1,155 @@
+"""The nouns of both protocols as frozen values, in the spelling of their RFCs.
+
+``ServerMetadata`` follows RFC 8414 §2, ``ClientRegistration`` RFC 7591 §2, ``TokenResponse`` RFC 6749 §5.1,
+``TemporaryCredentials`` and ``TokenCredentials`` RFC 5849 §1.1. Values only: no I/O, nothing heavy to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from django_oauth_flows.protocol.dialect import Dialect
+
+if TYPE_CHECKING:
+    from django_oauth_flows.protocol.secret import Secret
+
+Params = Sequence[tuple[str, str]]
+"""Query or form parameters in wire order, duplicates kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMetadata:
+    """Where one authorization server lives; endpoints have their placeholders resolved."""
+
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    temporary_credential_endpoint: str = ""  # RFC 5849 §2.1; OAuth 1.0a only
+    revocation_endpoint: str = ""
+    userinfo_endpoint: str = ""
+    issuer: str = ""
+    authorization_response_iss_parameter_supported: bool = False  # RFC 9207 §3
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityClaims:
+    """Where to read the remote account's stable id and display name: dotted paths into one JSON object."""
+
+    source: Literal["none", "userinfo", "token_response"] = "none"
+    subject_path: str = "sub"
+    label_path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportPolicy:
+    """Which hosts may be talked to, and how. ``api_hosts`` entries are ``host`` or ``host:port``, without wildcards."""
+
+    api_base_url: str = ""
+    api_hosts: tuple[str, ...] = ()
+    internal: bool = False  # allows private addresses, and plain http to loopback hosts
+    proxy: str = field(default="", repr=False)  # may hold credentials
+    ca_bundle: str = ""
+    deadline: float = 20.0  # seconds, total, for one protocol request
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRegistration:
+    """Our registration at one server, and how that server wants to be spoken to."""
+
+    name: str  # the provider's slug: for messages and logs
+    protocol: Literal["oauth1", "oauth2"]
+    server: ServerMetadata
+    client_id: str
+    client_secret: Secret | None = None
+    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post", "none"] = "client_secret_basic"
+    scope_separator: str = " "
+    code_challenge_method: Literal["S256", ""] = "S256"
+    signature_method: str = "HMAC-SHA1"  # OAuth 1.0a
+    signature_placement: Literal["header", "query", "body"] = "header"
+    realm: str = ""
+    private_key: Secret | None = None  # PEM; RSA-SHA* signatures
+    identity: IdentityClaims = IdentityClaims()
+    dialect: Dialect = field(default_factory=Dialect)
+    transport: TransportPolicy = TransportPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryCredentials:
+    """The request token of RFC 5849 §2.1."""
+
+    token: Secret
+    token_secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCredentials:
+    """The permanent credentials of RFC 5849 §2.3. ``extra`` holds the other members; keep only what is allow-listed."""
+
+    token: Secret
+    token_secret: Secret
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenResponse:
+    """A successful answer of the token endpoint, normalised.
+
+    ``expires_in``/``refresh_token_expires_in``: whole seconds, ``0`` for "already expired", None for unknown.
+    ``scopes``: None if the server named none (RFC 6749 §5.1: then as requested), ``()`` if it granted none.
+    ``refresh_token``: None also for an empty one. ``extra``: the other members; keep only what is allow-listed.
+    """
+
+    access_token: Secret
+    token_type: str
+    expires_in: int | None = None
+    refresh_token: Secret | None = None
+    refresh_token_expires_in: int | None = None
+    scopes: tuple[str, ...] | None = None
+    id_token: Secret | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which account at the provider: ``subject`` is its stable id or None, ``label`` what a person recognises."""
+
+    subject: str | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What authenticates one API call. ``token_secret`` is set for OAuth 1.0a only."""
+
+    access_token: Secret
+    token_secret: Secret | None = None
+    token_type: str = "Bearer"
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PendingAuthorization:
+    """One dance between its start and its callback. Make one with a flow's ``start``, or rebuild it from storage."""
+
+    registration: ClientRegistration
+    redirect_uri: str  # exactly as sent, for OAuth 1.0a with the state in its query
+    scopes: tuple[str, ...] = ()
+    code_verifier: Secret | None = None
+    temporary_credentials: TemporaryCredentials | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationResponse:
+    """Callback parameters that passed every check. Only ``validate_authorization_response`` makes one."""
+
+    pending: PendingAuthorization
+    code: Secret  # the authorization code, or OAuth 1.0a's verifier
+    extra: Mapping[str, str] = field(default_factory=dict, repr=False)  # allow-listed callback parameters
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationResult:
+    """How the revocation endpoint answered: ``revoked``, or ``unsupported`` by this server (RFC 7009 §2.2)."""
+
+    outcome: Literal["revoked", "unsupported"]

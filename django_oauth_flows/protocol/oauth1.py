@@ -1,0 +1,277 @@
+"""OAuth 1.0a: the three legs and signed API calls, by RFC 5849.
+
+requests-oauthlib places the signature, oauthlib computes it; RSA keys are parsed once, nonces have 128 bits, and nothing is
+signed that could travel in clear or carry somebody else's ``oauth_`` parameters.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import requests
+from oauthlib.oauth1 import SIGNATURE_TYPE_AUTH_HEADER, SIGNATURE_TYPE_BODY, SIGNATURE_TYPE_QUERY, Client
+from requests_oauthlib import OAuth1
+
+from django_oauth_flows.exceptions import (
+    AuthorizationError,
+    ConfigurationError,
+    ProviderUnreachable,
+    RequestBlocked,
+    TokenEndpointError,
+)
+from django_oauth_flows.protocol.endpoints import endpoint_of
+from django_oauth_flows.protocol.identity import find_identity
+from django_oauth_flows.protocol.keys import sign_rsa
+from django_oauth_flows.protocol.messages import (
+    Identity,
+    PendingAuthorization,
+    RevocationResult,
+    TemporaryCredentials,
+    TokenCredentials,
+)
+from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after
+from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.protocol.tokens import is_token
+from django_oauth_flows.protocol.transport import send
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, Credentials
+    from django_oauth_flows.protocol.transport import ProtocolResponse
+
+FORM = "application/x-www-form-urlencoded"
+PLACEMENTS = {"header": SIGNATURE_TYPE_AUTH_HEADER, "query": SIGNATURE_TYPE_QUERY, "body": SIGNATURE_TYPE_BODY}
+CLOCK_PROBLEMS = frozenset({"timestamp_refused", "nonce_used"})
+CLIENT_PROBLEMS = frozenset(
+    {"consumer_key_unknown", "consumer_key_rejected", "consumer_key_refused", "signature_invalid"}
+)
+
+
+def _rsa(digest: str) -> Any:
+    return lambda base_string, client: sign_rsa(client.private_key, digest, base_string)
+
+
+class _SigningClient(Client):
+    """oauthlib's client, signing RSA with a key that stays parsed."""
+
+    SIGNATURE_METHODS = {  # noqa: RUF012 - oauthlib's own class attribute, extended
+        **Client.SIGNATURE_METHODS,
+        "RSA-SHA1": _rsa("SHA1"),
+        "RSA-SHA256": _rsa("SHA256"),
+        "RSA-SHA512": _rsa("SHA512"),
+    }
+
+    def __init__(self, *args: Any, private_key: Secret | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.private_key = private_key
+
+
+class OAuth1Flow:
+    """The requests of RFC 5849 for one registration."""
+
+    def __init__(self, registration: ClientRegistration) -> None:
+        self.registration = registration
+
+    def start(self, *, redirect_uri: str, scopes: Sequence[str], state: Secret) -> tuple[PendingAuthorization, str]:
+        """Ask for temporary credentials; return what to remember, and where to send the browser. RFC 5849 §2.1, §2.2.
+
+        Our own state rides in the callback's query, since the protocol has none.
+        """
+        callback = f"{redirect_uri}?{urlencode({'state': state.reveal()})}"
+        members = self._credentials("temporary_credential_endpoint", callback_uri=callback)
+        confirmed = [value for name, value in members if name == "oauth_callback_confirmed"]
+        if [value.lower() for value in confirmed] != ["true"]:
+            raise AuthorizationError(
+                "The service does not confirm where it will send you back to.",
+                code="callback_not_confirmed",
+                hint="It may speak OAuth 1.0 without the correction of 2009, which is not safe to use.",
+            )
+        token, token_secret = _pair(members)
+        pending = PendingAuthorization(
+            self.registration,
+            redirect_uri,
+            tuple(scopes),
+            temporary_credentials=TemporaryCredentials(token, token_secret),
+        )
+        endpoint = endpoint_of(self.registration, "authorization_endpoint")
+        separator = "&" if urlsplit(endpoint).query else "?"
+        return pending, f"{endpoint}{separator}{urlencode({'oauth_token': token.reveal()})}"
+
+    def exchange(self, response: AuthorizationResponse) -> TokenCredentials:
+        """Exchange the verifier for token credentials, once. RFC 5849 §2.3."""
+        temporary = response.pending.temporary_credentials
+        if temporary is None:
+            raise AuthorizationError("There are no temporary credentials to exchange.", code="token_mismatch")
+        members = self._credentials("token_endpoint", temporary=temporary, verifier=response.code)
+        token, token_secret = _pair(members)
+        extra = {name: value for name, value in members if not name.startswith("oauth_token")}
+        return TokenCredentials(token, token_secret, extra)
+
+    def identify(self, credentials: Credentials, extra: Mapping[str, Any]) -> Identity:
+        """Find out which account the grant is for; raise :class:`TokenEndpointError` (``identity_unavailable``)."""
+
+        def ask_userinfo() -> ProtocolResponse:
+            url = endpoint_of(self.registration, "userinfo_endpoint")
+            request = requests.Request("GET", url, headers={"Accept": "application/json"})
+            return self._send(request, credentials)
+
+        return find_identity(self.registration.identity, extra, ask_userinfo)
+
+    def revoke(self, credentials: Credentials) -> RevocationResult:
+        """Revoke token credentials where the server has a place for it: a signed POST. No RFC says how."""
+        if not self.registration.server.revocation_endpoint:
+            return RevocationResult("unsupported")
+        response = self._send(
+            requests.Request("POST", endpoint_of(self.registration, "revocation_endpoint")), credentials
+        )
+        # 401: the server does not know the token any more, which is what was asked for.
+        if response.status != requests.codes.unauthorized:
+            _raise_for_problem(response)
+        return RevocationResult("revoked")
+
+    def authenticate(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
+        """Sign an API request. RFC 5849 §3.
+
+        Raises :class:`RequestBlocked` for what must not be signed: PLAINTEXT without TLS, or a URL that already has
+        ``oauth_`` parameters.
+        """
+        return self._sign(
+            prepared, resource_owner_key=credentials.access_token, resource_owner_secret=credentials.token_secret
+        )
+
+    def _credentials(
+        self,
+        name: Literal["temporary_credential_endpoint", "token_endpoint"],
+        *,
+        temporary: TemporaryCredentials | None = None,
+        verifier: Secret | None = None,
+        callback_uri: str | None = None,
+    ) -> list[tuple[str, str]]:
+        """Send one of the two credential requests, signed anew once if the server dislikes our clock or nonce."""
+        url = endpoint_of(self.registration, name)
+        for may_repeat in (True, False):
+            prepared = requests.Request("POST", url, headers={"Content-Type": FORM}).prepare()
+            prepared.body = ""
+            signed = self._sign(
+                prepared,
+                resource_owner_key=temporary.token if temporary else None,
+                resource_owner_secret=temporary.token_secret if temporary else None,
+                verifier=verifier.reveal() if verifier else None,
+                callback_uri=callback_uri,
+            )
+            response = send(signed, policy=self.registration.transport)
+            if not (may_repeat and _problem(response) in CLOCK_PROBLEMS):
+                break
+        _raise_for_problem(response)
+        return _members(response)
+
+    def _send(self, request: requests.Request, credentials: Credentials) -> ProtocolResponse:
+        return send(self.authenticate(request.prepare(), credentials), policy=self.registration.transport)
+
+    def _sign(
+        self,
+        prepared: requests.PreparedRequest,
+        *,
+        resource_owner_key: Secret | None,
+        resource_owner_secret: Secret | None,
+        verifier: str | None = None,
+        callback_uri: str | None = None,
+    ) -> requests.PreparedRequest:
+        registration = self.registration
+        self._check_signable(prepared)
+        is_form = FORM in str(prepared.headers.get("Content-Type", ""))
+        body: Any = prepared.body
+        if body is not None and not isinstance(body, (str, bytes)):
+            # Without a type oauthlib would read the stream to see whether it is a form.
+            prepared.headers.setdefault("Content-Type", "application/octet-stream")
+        placement = registration.signature_placement
+        signer = OAuth1(
+            registration.client_id,
+            client_secret=registration.client_secret.reveal() if registration.client_secret else "",
+            resource_owner_key=resource_owner_key.reveal() if resource_owner_key else None,
+            resource_owner_secret=resource_owner_secret.reveal() if resource_owner_secret else None,
+            signature_method=registration.signature_method,
+            # Only a form has a body that can take parameters.
+            signature_type=PLACEMENTS["header" if placement == "body" and not is_form else placement],
+            realm=registration.realm or None,
+            verifier=verifier,
+            callback_uri=callback_uri,
+            nonce=secrets.token_hex(16),
+            decoding=None,
+            client_class=_SigningClient,
+            private_key=registration.private_key,
+        )
+        signed: requests.PreparedRequest = signer(prepared)
+        if isinstance(signed.body, (str, bytes)):
+            signed.prepare_content_length(signed.body)  # the signature may stand in the body
+        return signed
+
+    def _check_signable(self, prepared: requests.PreparedRequest) -> None:
+        registration, parts = self.registration, urlsplit(str(prepared.url))
+        if registration.signature_method == "PLAINTEXT" and parts.scheme != "https":
+            raise RequestBlocked(
+                "PLAINTEXT signatures are the secrets themselves and need https.", code="scheme_not_allowed"
+            )
+        if any(name.lower().startswith("oauth_") for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+            raise RequestBlocked("The URL already contains oauth_ parameters.", code="parameter_not_allowed")
+        if '"' in registration.realm or not registration.realm.isprintable():
+            raise ConfigurationError("The realm must be printable and without quotes.", code="provider_misconfigured")
+        if registration.signature_method.startswith("RSA-") and registration.private_key is None:
+            raise ConfigurationError(
+                f"Provider {registration.name} has no private key.",
+                code="private_key_missing",
+                hint="RSA signatures need the PEM of the key whose public half is registered there.",
+            )
+
+
+def _members(response: ProtocolResponse) -> list[tuple[str, str]]:
+    """Return the form members of a credential response, none of the protocol's twice."""
+    try:
+        members = parse_qsl(
+            response.body.decode().strip(), keep_blank_values=True, strict_parsing=True, max_num_fields=100
+        )
+    except ValueError:
+        raise TokenEndpointError("The service's answer is not what OAuth prescribes.", status=response.status) from None
+    names = [name for name, _ in members if name.startswith("oauth_") and name != "oauth_callback_confirmed"]
+    if len(names) != len(set(names)):
+        raise TokenEndpointError("The service's answer contains a parameter twice.", status=response.status)
+    return members
+
+
+def _pair(members: list[tuple[str, str]]) -> tuple[Secret, Secret]:
+    values = dict(members)
+    token, token_secret = values.get("oauth_token", ""), values.get("oauth_token_secret", "")
+    if not is_token(token) or not is_token(token_secret):
+        raise TokenEndpointError("The service's answer contains no usable token and secret.")
+    return Secret(token), Secret(token_secret)
+
+
+def _problem(response: ProtocolResponse) -> str:
+    """Return the ``oauth_problem`` that the answer names, in its body or its challenge, "" if none."""
+    text = response.body[:2000].decode("utf-8", "replace")
+    if "oauth_problem=" not in text:
+        text = response.headers.get("www-authenticate", "").replace('"', "").replace(",", "&").replace(" ", "&")
+    problem = dict(parse_qsl(text[:2000])).get("oauth_problem", "")
+    return excerpt(problem, length=100)
+
+
+def _raise_for_problem(response: ProtocolResponse) -> None:
+    status, problem = response.status, _problem(response)
+    if status == requests.codes.too_many_requests or status >= requests.codes.internal_server_error:
+        wait = parse_retry_after(response.headers.get("retry-after", ""))
+        raise ProviderUnreachable("The service cannot answer just now.", status=status, retry_after=wait)
+    if problem in CLOCK_PROBLEMS:
+        raise TokenEndpointError(
+            "The service refuses the time or the number of our request.",
+            code="clock_refused",
+            hint="Check that this server's clock is right.",
+            error=problem,
+            status=status,
+        )
+    if problem or status >= requests.codes.bad_request:
+        refused = problem in CLIENT_PROBLEMS or (status == requests.codes.unauthorized and not problem)
+        code = "invalid_client" if refused else "provider_error" if problem else "bad_response"
+        raise TokenEndpointError("The service refused the request.", code=code, error=problem, status=status)

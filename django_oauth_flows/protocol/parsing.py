@@ -1,0 +1,204 @@
+"""Read what protocol endpoints answer. Tolerant where servers differ, deaf to anything that is not OAuth."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import unicodedata
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from django_oauth_flows.exceptions import ProviderUnreachable, TokenEndpointError
+from django_oauth_flows.protocol.messages import TokenResponse
+from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.protocol.tokens import is_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django_oauth_flows.protocol.dialect import Dialect
+    from django_oauth_flows.protocol.transport import ProtocolResponse
+
+logger = logging.getLogger("oauth_flows")
+
+MAX_LIFETIME = 10 * 365 * 24 * 3600
+MAX_RETRY_AFTER = 3600
+TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
+KNOWN_ERRORS = frozenset(
+    {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
+     "invalid_token", "unsupported_token_type", "access_denied"}
+)  # fmt: skip
+
+_ERROR = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
+_HEAD = ("access_token", "token_type", "expires_in", "refresh_token", "refresh_token_expires_in", "scope", "id_token")
+
+
+def parse_token_response(response: ProtocolResponse, *, dialect: Dialect) -> TokenResponse:
+    """Return the tokens of a successful answer. RFC 6749 §5.1.
+
+    Raises :class:`ProviderUnreachable` for an answer that says "not now", else :class:`TokenEndpointError`: the
+    provider's error code, ``bad_response`` for what is no token response, ``bad_token`` for a value that cannot be one.
+    """
+    raise_for_error(response, form=dialect.token_response_format == "form")
+    members = read_object(response, form=dialect.token_response_format == "form")
+    access_token = members.get("access_token")
+    if not isinstance(access_token, str) or not is_token(access_token):
+        raise TokenEndpointError(
+            "The service's answer contains no usable access token.", code="bad_token", status=response.status
+        )
+    refresh_token, id_token = members.get("refresh_token"), members.get("id_token")
+    return TokenResponse(
+        access_token=Secret(access_token),
+        token_type=_token_type(members.get("token_type"), dialect),
+        expires_in=seconds(members.get("expires_in")),
+        refresh_token=Secret(refresh_token) if isinstance(refresh_token, str) and is_token(refresh_token) else None,
+        refresh_token_expires_in=seconds(members.get("refresh_token_expires_in")),
+        scopes=scopes(members.get("scope")),
+        id_token=Secret(id_token) if isinstance(id_token, str) and id_token else None,
+        extra={name: value for name, value in members.items() if name not in _HEAD},
+    )
+
+
+def raise_for_error(response: ProtocolResponse, *, form: bool = False) -> None:
+    """Raise if the answer is an error, however it says so. RFC 6749 §5.2; some servers use status 200."""
+    retry_after = parse_retry_after(response.headers.get("retry-after", ""))
+    status = response.status
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        code = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "provider_unreachable"
+        raise ProviderUnreachable(
+            "The service cannot answer just now.", code=code, status=status, retry_after=retry_after
+        )
+    error, text = _error_of(response, form=form)
+    if error in TRANSIENT_ERRORS:
+        raise ProviderUnreachable(
+            "The service cannot answer just now.", error=error, status=status, retry_after=retry_after
+        )
+    if error or status >= HTTPStatus.BAD_REQUEST:
+        if not error and status == HTTPStatus.UNAUTHORIZED:
+            error = "invalid_client"
+        code = error if error in KNOWN_ERRORS else "provider_error" if error else "bad_response"
+        raise TokenEndpointError(
+            "The service refused the request.", code=code, error=error, status=status, provider_text=text
+        )
+
+
+def read_object(response: ProtocolResponse, *, form: bool = False) -> dict[str, Any]:
+    """Return the JSON object in the body (whatever its content type), or, if ``form``, also form-encoded members.
+
+    Raises :class:`TokenEndpointError` (``bad_response``) for anything else, and for a member that occurs twice.
+    """
+    members = _json_object(response.body)
+    if members is None and form:
+        members = _form_object(response.body)
+    if members is None:
+        raise TokenEndpointError("The service's answer is not what OAuth prescribes.", status=response.status)
+    return members
+
+
+def seconds(value: Any) -> int | None:
+    """Return a lifetime as whole seconds, at least 0 and at most ten years; None for what is no number."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value) if len(value) <= 40 else None  # noqa: PLR2004 - far beyond any lifetime
+        except ValueError:
+            value = None
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or (isinstance(value, float) and math.isnan(value))
+    ):
+        logger.warning("oauth_flows.lifetime_not_understood")
+        return None
+    if isinstance(value, float) and math.isinf(value):
+        logger.warning("oauth_flows.lifetime_not_understood")
+        return None
+    return int(max(0, min(value, MAX_LIFETIME)))
+
+
+def scopes(value: Any) -> tuple[str, ...] | None:
+    """Return the granted scopes: None if the answer names none, ``()`` if it grants none. Blanks and commas separate."""
+    if isinstance(value, list):
+        parts = [part for part in value if isinstance(part, str)]
+    elif isinstance(value, str):
+        parts = re.split(r"[\s,]+", value)
+    else:
+        return None
+    printable = (part for part in parts if part and part.isprintable() and " " not in part)
+    return tuple(dict.fromkeys(printable))
+
+
+def parse_retry_after(value: str, *, now: datetime | None = None) -> int | None:
+    """Return seconds to wait, at most an hour, from either form of ``Retry-After``; None if it says nothing useful."""
+    value = value.strip()[:100]
+    if value.isascii() and value.isdigit():
+        return min(int(value), MAX_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, IndexError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    wait = (moment - (now or datetime.now(UTC))).total_seconds()
+    return int(min(max(0, wait), MAX_RETRY_AFTER))
+
+
+def excerpt(text: str, *, length: int = 200) -> str:
+    """Return at most ``length`` characters that are safe to show as plain text: nothing invisible, nothing that reorders."""
+    visible = (c if unicodedata.category(c)[0] not in "CZ" else " " for c in text[: 10 * length])
+    return " ".join("".join(visible).split())[:length].strip()
+
+
+def _error_of(response: ProtocolResponse, *, form: bool) -> tuple[str, str]:
+    """Return the error code and an excerpt of its description, "" if there is none."""
+    members: Mapping[str, Any] = _json_object(response.body, strict=False) or {}
+    if not members and (form or response.status >= HTTPStatus.BAD_REQUEST or b"error=" in response.body[:2000]):
+        members = _form_object(response.body) or {}
+    error = members.get("error")
+    if isinstance(error, dict):
+        error = error.get("code") or error.get("type") or error.get("message") or "unknown"
+    if error is None and members.get("ok") is False:
+        error = "unknown"
+    if error is None:
+        return "", ""
+    code = error if isinstance(error, str) and _ERROR.fullmatch(error) else "unknown"
+    description = members.get("error_description")
+    return code, excerpt(description) if isinstance(description, str) else ""
+
+
+def _json_object(body: bytes, *, strict: bool = True) -> dict[str, Any] | None:
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if strict and len(found) != len(items):
+            raise ValueError("a member occurs twice")
+        return found
+
+    try:
+        value = json.loads(body.decode(json.detect_encoding(body)), object_pairs_hook=pairs)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _form_object(body: bytes) -> dict[str, Any] | None:
+    try:
+        items = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=100)
+    except ValueError:
+        return None
+    members = dict(items)
+    return members if len(members) == len(items) else None
+
+
+def _token_type(value: Any, dialect: Dialect) -> str:
+    if value is None or value == "":
+        return "Bearer"  # required by the RFC, left out by many servers
+    if isinstance(value, str) and (value.lower() == "bearer" or value in dialect.token_type_aliases):
+        return "Bearer"
+    raise TokenEndpointError(
+        "The service issued a token of a type that is not supported.", code="token_type_unsupported"
+    )
