@@ -1,0 +1,165 @@
+"""The fake provider's OAuth 2 server. Every secret it issues begins with ``canary_``, so that a leak is seen."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_plus, urlencode
+
+from django_oauth_flows.testing.faults import Answer
+
+if TYPE_CHECKING:
+    from django_oauth_flows.testing.server import Received
+
+
+def canary(kind: str) -> str:
+    """Return a secret that a scan for ``canary_`` finds wherever it turns up."""
+    return f"canary_{kind}_{secrets.token_hex(16)}"
+
+
+@dataclass(slots=True)
+class FakeGrant:
+    """One consent: every token of it dies with it."""
+
+    scopes: str
+    subject: str
+    alive: bool = True
+    access: dict[str, float] = field(default_factory=dict)  # token → expiry, monotonic
+    refresh: dict[str, float] = field(default_factory=dict)  # token → when it was rotated away, 0 while current
+
+
+class OAuth2Server:
+    """State and switches of one authorization server."""
+
+    def __init__(self, url: str) -> None:
+        self.issuer = url
+        self.client_id = "fake-client"
+        self.client_secret = canary("client_secret")
+        self.public = False
+        self.sends_iss = False
+        self.denies = False
+        self.subject, self.name = "account-1", "Ada Lovelace"
+        self.granted_scopes: str | None = None  # None: as requested
+        self.expires_in: Any = 3600
+        self.issues_refresh_tokens = True
+        self.rotates = True
+        self.grace = 0.0  # seconds in which a rotated refresh token still works
+        self.reuse_ends_grant = True
+        self.revocation_ends_grant = False
+        self.grants: list[FakeGrant] = []
+        self._codes: dict[str, dict[str, str]] = {}
+
+    def authorize(self, request: Received) -> Answer:
+        """Redirect back at once, as if the user had consented (or denied)."""
+        asked = dict(request.query)
+        back = {"state": asked.get("state", "")}
+        if self.denies:
+            back["error"] = "access_denied"
+        else:
+            code = canary("code")
+            self._codes[code] = asked
+            back["code"] = code
+        if self.sends_iss:
+            back["iss"] = self.issuer
+        return Answer(302, headers={"Location": f"{asked['redirect_uri']}?{urlencode(back)}"})
+
+    def token(self, request: Received) -> Answer:
+        """Answer the three grants of RFC 6749 that the package uses."""
+        form = request.form
+        if self._client(request, form) is not True:
+            return Answer(401, {"error": "invalid_client"})
+        match form.get("grant_type"):
+            case "authorization_code":
+                return self._by_code(form)
+            case "refresh_token":
+                return self._by_refresh_token(form)
+            case "client_credentials":
+                grant = FakeGrant(form.get("scope", ""), "client")
+                self.grants.append(grant)
+                return self._tokens(grant, refreshable=False)
+        return Answer(400, {"error": "unsupported_grant_type"})
+
+    def revoke(self, request: Received) -> Answer:
+        """Revoke a token, or its whole grant. RFC 7009."""
+        form = request.form
+        if self._client(request, form) is not True:
+            return Answer(401, {"error": "invalid_client"})
+        token = form.get("token", "")
+        for grant in self.grants:
+            if token in grant.access or token in grant.refresh:
+                if self.revocation_ends_grant or token in grant.refresh:
+                    grant.alive = False
+                grant.access.pop(token, None)
+        return Answer(200)
+
+    def issue(self, *, scopes: str = "read", expires_in: float = 3600.0) -> tuple[str, str]:
+        """Make a grant without the dance; return an access and a refresh token."""
+        grant = FakeGrant(scopes, self.subject)
+        self.grants.append(grant)
+        access, refresh = canary("access"), canary("refresh")
+        grant.access[access] = time.monotonic() + expires_in
+        grant.refresh[refresh] = 0
+        return access, refresh
+
+    def grant_of(self, access_token: str) -> FakeGrant | None:
+        """Return the living grant of a token that has not expired."""
+        for grant in self.grants:
+            if grant.alive and grant.access.get(access_token, 0) > time.monotonic():
+                return grant
+        return None
+
+    def _client(self, request: Received, form: dict[str, str]) -> bool:
+        if self.public:
+            return form.get("client_id") == self.client_id and "authorization" not in request.headers
+        basic = request.headers.get("authorization", "")
+        if basic.startswith("Basic "):
+            pair = base64.b64decode(basic[6:]).decode().split(":")
+            used = [unquote_plus(part) for part in pair]
+            return used == [self.client_id, self.client_secret] and "client_secret" not in form
+        return (form.get("client_id"), form.get("client_secret")) == (self.client_id, self.client_secret)
+
+    def _by_code(self, form: dict[str, str]) -> Answer:
+        asked = self._codes.pop(form.get("code", ""), None)
+        verifier = form.get("code_verifier", "")
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        if (
+            asked is None
+            or asked.get("code_challenge") != challenge
+            or asked["redirect_uri"] != form.get("redirect_uri")
+        ):
+            return Answer(400, {"error": "invalid_grant"})
+        scopes = asked.get("scope", "") if self.granted_scopes is None else self.granted_scopes
+        grant = FakeGrant(scopes, self.subject)
+        self.grants.append(grant)
+        return self._tokens(grant, refreshable=self.issues_refresh_tokens)
+
+    def _by_refresh_token(self, form: dict[str, str]) -> Answer:
+        presented, now = form.get("refresh_token", ""), time.monotonic()
+        for grant in self.grants:
+            if presented not in grant.refresh or not grant.alive:
+                continue
+            rotated_at = grant.refresh[presented]
+            if rotated_at and now - rotated_at > self.grace:
+                grant.alive = not self.reuse_ends_grant
+                break
+            if self.rotates:
+                grant.refresh[presented] = rotated_at or now
+            return self._tokens(grant, refreshable=self.rotates)
+        return Answer(400, {"error": "invalid_grant"})
+
+    def _tokens(self, grant: FakeGrant, *, refreshable: bool) -> Answer:
+        access = canary("access")
+        lifetime = self.expires_in if isinstance(self.expires_in, (int, float)) else 3600
+        grant.access[access] = time.monotonic() + lifetime
+        body = {"access_token": access, "token_type": "Bearer", "scope": grant.scopes}
+        if self.expires_in is not None:
+            body["expires_in"] = self.expires_in
+        if refreshable:
+            refresh = canary("refresh")
+            grant.refresh[refresh] = 0
+            body["refresh_token"] = refresh
+        return Answer(200, body)

@@ -1,0 +1,141 @@
+"""Fixtures of the whole suite: a real fake provider, rows that point at it, users and their browsers."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client
+
+from django_oauth_flows.testing import FakeProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.contrib.auth.models import User
+
+    from django_oauth_flows.models import Connection, Provider
+
+IN_CI = os.environ.get("CI") == "true"
+SERVICES: dict[str, tuple[str, Callable[[], bool]]] = {}
+
+pytest_plugins = ["tests.plugins.canaries", "tests.plugins.loopback"]
+
+
+def _listens(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _has_chromium() -> bool:
+    import importlib.util
+    import shutil
+
+    return shutil.which("chromium") is not None and importlib.util.find_spec("playwright") is not None
+
+
+SERVICES.update(
+    postgresql=("PostgreSQL on 127.0.0.1:5432", lambda: _listens(int(os.environ.get("PGPORT", "5432")))),
+    mariadb=("MariaDB on 127.0.0.1:3306", lambda: _listens(3306)),
+    redis=("Redis on 127.0.0.1:6379", lambda: _listens(6379)),
+    chromium=("Chromium and playwright", _has_chromium),
+)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a service that this machine lacks; under CI that is a failure."""
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            what, present = SERVICES[name]
+            if not present():
+                if IN_CI:
+                    pytest.fail(f"needs {what}, which CI must start", pytrace=False)
+                pytest.skip(f"needs {what}")
+
+
+@pytest.fixture(autouse=True)
+def _forget_uses() -> Iterator[None]:
+    """Drop what a test has used: it would be written after a later test's request, and counted there."""
+    yield
+    from django_oauth_flows.flows import usage
+
+    usage._usage = usage._Usage()
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeProvider]:
+    """Return a provider on loopback, over plain http."""
+    with FakeProvider() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(db: None, fake: FakeProvider) -> Provider:
+    """Return an OAuth 2 provider that points at the fake."""
+    from django_oauth_flows.testing.factories import make_provider
+
+    return make_provider(fake)
+
+
+@pytest.fixture
+def oauth1_provider(db: None, fake: FakeProvider) -> Provider:
+    """Return an OAuth 1.0a provider that points at the fake."""
+    from django_oauth_flows.testing.factories import make_provider
+
+    return make_provider(fake, slug="fake1", protocol="oauth1")
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., User]:
+    """Return a maker of users."""
+    from django.contrib.auth.models import User
+
+    def make(username: str = "ada", **fields: Any) -> User:
+        return User.objects.create_user(username, password="correct horse", **fields)
+
+    return make
+
+
+@pytest.fixture
+def user(make_user: Callable[..., User]) -> User:
+    """Return a user."""
+    return make_user()
+
+
+@pytest.fixture
+def client_for() -> Callable[[User], Client]:
+    """Return a maker of logged-in browsers."""
+
+    def make(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+@pytest.fixture
+def browser(user: User, client_for: Callable[[User], Client]) -> Client:
+    """Return the browser of ``user``."""
+    return client_for(user)
+
+
+@pytest.fixture
+def connection(provider: Provider, user: User, fake: FakeProvider) -> Connection:
+    """Return a live OAuth 2 connection of ``user``."""
+    from django_oauth_flows.testing.factories import make_connection
+
+    return make_connection(provider, user, fake)
+
+
+@pytest.fixture
+def oauth1_connection(oauth1_provider: Provider, user: User, fake: FakeProvider) -> Connection:
+    """Return a live OAuth 1.0a connection of ``user``."""
+    from django_oauth_flows.testing.factories import make_connection
+
+    return make_connection(oauth1_provider, user, fake)
