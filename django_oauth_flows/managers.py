@@ -1,0 +1,149 @@
+"""Queries that read like sentences, and the policy of who may do what with a connection."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Literal
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import models, router
+from django.utils.module_loading import import_string
+
+from django_oauth_flows.conf import settings
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.statements import Select, Slot, Update
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
+    from django_oauth_flows.models import AuthorizationRequest, Connection, Provider
+    from django_oauth_flows.protocol.secret import Secret
+
+DANCE_SECRETS = ("code_verifier", "nonce", "temporary_token", "temporary_token_secret", "dpop_key")
+"""The sealed columns of an authorization request that are blanked when it is taken."""
+
+Action = Literal["view", "use", "manage"]
+
+
+def owner_key(owner: models.Model) -> tuple[str, str]:
+    """Return (``owner_model``, ``owner_id``) of an owner; raise ``ValueError`` if it may not own or is not saved."""
+    label = owner._meta.label_lower
+    allowed = {get_user_model()._meta.label_lower, *(name.lower() for name in settings.owner_models)}
+    if label not in allowed:
+        raise ValueError(f"{owner._meta.label} may not own connections: list it in OAUTH_FLOWS['OWNER_MODELS']")
+    if owner.pk is None:
+        raise ValueError("the owner has not been saved")
+    return label, str(owner.pk)
+
+
+def hash_secret(secret: Secret) -> str:
+    """Return the SHA-256 by which a random secret is found again without storing it."""
+    return hashlib.sha256(secret.reveal().encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def default_owner_policy(
+    user: AbstractBaseUser | AnonymousUser, action: Action, target: Connection | Provider | models.Model
+) -> bool:
+    """Answer whether ``user`` may view, use or manage ``target``: a connection, a provider, or a would-be owner.
+
+    Everybody who is logged in may use an enabled provider; connections and ownership belong to the user alone.
+    Sites with organisations name their own callable in ``OAUTH_FLOWS["OWNER_POLICY"]``.
+    """
+    if not user.is_active:
+        return False
+    label = target._meta.label_lower
+    if label == "oauth_flows.provider":
+        return True
+    user_key = (get_user_model()._meta.label_lower, str(user.pk))
+    if label == "oauth_flows.connection":
+        return (target.owner_model, target.owner_id) == user_key  # type: ignore[union-attr]
+    return (label, str(target.pk)) == user_key
+
+
+def allows(
+    user: AbstractBaseUser | AnonymousUser, action: Action, target: Connection | Provider | models.Model
+) -> bool:
+    """Ask the site's owner policy."""
+    policy = import_string(settings.owner_policy)
+    return bool(user.is_authenticated and user.is_active and policy(user, action, target))
+
+
+class ProviderManager(models.Manager["Provider"]):
+    """``Provider.objects``."""
+
+    def get_by_natural_key(self, slug: str) -> Provider:
+        """Find by slug, for fixtures."""
+        return self.get(slug=slug)
+
+    def enabled(self) -> models.QuerySet[Provider]:
+        """Return the providers that accept new connections; one for client credentials alone has no place to send a user."""
+        return self.filter(enabled=True).exclude(authorization_endpoint="")
+
+    def offered(self, slug: str) -> Provider | None:
+        """Return the provider of that slug if users may connect accounts there now."""
+        return _OFFERED.first(using=router.db_for_read(self.model), slug=slug)
+
+
+class ConnectionQuerySet(models.QuerySet["Connection"]):
+    """``Connection.objects.for_owner(team).active("github").with_scopes("repo")``."""
+
+    def for_owner(self, owner: models.Model) -> ConnectionQuerySet:
+        """Keep what ``owner`` (a user, or a model of ``OWNER_MODELS``) has."""
+        owner_model, owner_id = owner_key(owner)
+        return self.filter(owner_model=owner_model, owner_id=owner_id)
+
+    def active(self, provider_slug: str | None = None) -> ConnectionQuerySet:
+        """Keep what is meant to serve tokens, of one provider if named."""
+        active = self.filter(status="active", paused=False)
+        return active if provider_slug is None else active.filter(provider__slug=provider_slug)
+
+    def with_scopes(self, *scopes: str) -> ConnectionQuerySet:
+        """Keep grants that include every one of ``scopes``."""
+        found = self
+        for scope in scopes:
+            found = found.filter(granted_scopes__has=scope)
+        return found
+
+
+ConnectionManager = models.Manager.from_queryset(ConnectionQuerySet)
+
+
+class AuthorizationRequestManager(models.Manager["AuthorizationRequest"]):
+    """``AuthorizationRequest.objects``."""
+
+    def find(self, state: Secret) -> AuthorizationRequest | None:
+        """Find by the hash of the state, with provider, and the database's present time as ``now``."""
+        return _BY_STATE.first(using=router.db_for_write(self.model), state_hash=hash_secret(state))
+
+    def take(self, request: AuthorizationRequest) -> bool:
+        """Take ``request`` for completion: one conditional UPDATE that one caller wins. Its secrets are blanked at once.
+
+        The instance in the winner's hands keeps the sealed values it was read with.
+        """
+        return bool(_TAKE.run(using=router.db_for_write(self.model), id=request.pk))
+
+
+def _offered() -> models.QuerySet[Any]:
+    return (
+        apps.get_model("oauth_flows", "Provider").objects.enabled().filter(paused=False, slug=Slot("slug")).order_by()
+    )
+
+
+_OFFERED = Select(_offered)
+
+
+def _requests() -> models.QuerySet[Any]:
+    return apps.get_model("oauth_flows", "AuthorizationRequest").objects.order_by()
+
+
+_BY_STATE = Select(
+    lambda: _requests().filter(state_hash=Slot("state_hash")).annotate(now=DatabaseNow()), related=("provider",)
+)
+_TAKE = Update(
+    lambda: (
+        _requests().filter(pk=Slot("id"), taken_at=None, expires_at__gt=DatabaseNow()),
+        {"taken_at": DatabaseNow(), **dict.fromkeys(DANCE_SECRETS)},
+    )
+)

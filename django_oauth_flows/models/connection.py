@@ -1,0 +1,126 @@
+"""One grant: whose it is, which account there, what was granted, and how it stands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+from django.conf import settings as django_settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_oauth_flows.fields import ExactTextField, ScopeField
+from django_oauth_flows.managers import ConnectionManager
+from django_oauth_flows.models.provider import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Connection(models.Model):
+    """A grant at a provider. Its secrets live in ``Token``; it stays when they go."""
+
+    class GrantType(models.TextChoices):
+        AUTHORIZATION_CODE = "authorization_code", _("authorization code")
+        TEMPORARY_CREDENTIALS = "temporary_credentials", _("temporary credentials (OAuth 1.0a)")
+        CLIENT_CREDENTIALS = "client_credentials", _("client credentials")
+        IMPORTED = "imported", _("imported")
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", _("active")
+        REAUTHORIZATION_REQUIRED = "reauthorization_required", _("needs to be reconnected")
+        REVOKED = "revoked", _("disconnected")
+
+    class Reason(models.TextChoices):
+        """Why a connection needs its user."""
+
+        INVALID_GRANT = "invalid_grant", _("the service no longer accepts the grant")
+        OUTCOME_UNKNOWN = "outcome_unknown", _("the service's answer was lost")
+        UNDECRYPTABLE = "undecryptable", _("the stored tokens can no longer be read")
+        EXPIRED = "expired", _("access has expired and cannot be renewed automatically")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    provider = models.ForeignKey(
+        Provider, on_delete=models.PROTECT, related_name="connections", verbose_name=_("provider")
+    )
+    user = models.ForeignKey(
+        django_settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True,
+        related_name="oauth_connections", verbose_name=_("user"), help_text=_("Who consented."),
+    )  # fmt: skip
+    owner_model = models.CharField(_("owner model"), max_length=100, blank=True)
+    owner_id = ExactTextField(_("owner id"), max_length=150, blank=True)
+    grant_type = models.CharField(_("grant type"), max_length=30, choices=GrantType.choices)
+    subject = ExactTextField(_("account id"), max_length=255, null=True, blank=True)
+    label = models.CharField(_("account"), max_length=255, blank=True)
+    requested_scopes = ScopeField(_("requested scopes"))
+    granted_scopes = ScopeField(_("granted scopes"))
+    parameters = models.JSONField(_("parameters"), default=dict, blank=True)
+    parameters_digest = models.CharField(max_length=64, blank=True, editable=False)
+    status = models.CharField(_("status"), max_length=30, choices=Status.choices, default=Status.ACTIVE)
+    reason = models.CharField(_("reason"), max_length=30, choices=Reason.choices, blank=True)
+    paused = models.BooleanField(_("paused"), default=False)
+    authorized_at = models.DateTimeField(_("connected since"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("disconnected at"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True)
+    last_purpose = models.CharField(_("last used for"), max_length=100, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    objects = ConnectionManager()
+
+    class Meta:
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections")
+        ordering = ("provider", "created_at")
+        permissions = (
+            ("refresh_connection", "Can refresh a connection"),
+            ("revoke_connection", "Can revoke a connection"),
+            ("import_connection", "Can import a token as a connection"),
+        )
+        constraints = (
+            models.UniqueConstraint(
+                fields=("provider", "owner_model", "owner_id", "parameters_digest", "subject"), name="oauth_flows_connection_account",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status="reauthorization_required", reason__gt="") | (~models.Q(status="reauthorization_required") & models.Q(reason="")),
+                name="oauth_flows_connection_reason",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status__in=["active", "reauthorization_required", "revoked"]), name="oauth_flows_connection_status",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(grant_type="client_credentials", owner_model="", owner_id="", user=None)
+                | (~models.Q(grant_type="client_credentials") & models.Q(owner_model__gt="", owner_id__gt="")),
+                name="oauth_flows_connection_owner",
+            ),
+        )  # fmt: skip
+        indexes = (
+            models.Index(fields=("owner_model", "owner_id"), name="oauth_flows_conn_owner"),
+            models.Index(fields=("provider", "subject"), name="oauth_flows_conn_subject"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider} ({self.label or self.subject or self.pk})"
+
+    @property
+    def is_active(self) -> bool:
+        """Return whether the connection is meant to serve tokens."""
+        return self.status == self.Status.ACTIVE and not self.paused
+
+    @property
+    def missing_scopes(self) -> tuple[str, ...]:
+        """Return the scopes that were requested and not granted."""
+        return self.lacks(self.requested_scopes)
+
+    def lacks(self, scopes: Iterable[str]) -> tuple[str, ...]:
+        """Return which of ``scopes`` the grant does not include."""
+        return tuple(scope for scope in scopes if scope not in self.granted_scopes)
+
+
+def digest_parameters(parameters: Mapping[str, str]) -> str:
+    """Return the SHA-256 of canonical JSON, "" for no parameters: the form in which they take part in uniqueness."""
+    if not parameters:
+        return ""
+    return hashlib.sha256(json.dumps(parameters, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,126 @@
+"""What a provider row must be like: every rule names the field that breaks it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy as _
+
+from django_oauth_flows.protocol.dialect import Dialect
+from django_oauth_flows.protocol.placeholders import fill, placeholders
+from django_oauth_flows.protocol.urls import check_endpoint, check_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.utils.functional import _StrOrPromise as StrOrPromise
+
+    from django_oauth_flows.models.provider import Provider
+
+Problem = tuple[str, "StrOrPromise"]
+"""Field name and message."""
+
+ENDPOINTS = (
+    "authorization_endpoint",
+    "token_endpoint",
+    "temporary_credential_endpoint",
+    "revocation_endpoint",
+    "userinfo_endpoint",
+)
+
+CREDENTIALED_ENDPOINTS = (
+    "token_endpoint",
+    "temporary_credential_endpoint",
+    "revocation_endpoint",
+    "userinfo_endpoint",
+    "api_base_url",
+)
+"""URLs that receive the client secret or a token: pointing one at another host demands the secret again."""
+
+
+_REGISTRABLE_DOTS = 2
+"""How many dots a fixed domain has at least, seen from its placeholder: ``.example.com``."""
+
+
+def problems(provider: Provider) -> Iterator[Problem]:
+    """Yield everything that could not work or would be unsafe."""
+    for rule in (_parameters, _urls, _api_hosts, _dialect, _oauth1, _identity, _placeholders, _timing):
+        yield from rule(provider)
+
+
+def _parameters(provider: Provider) -> Iterator[Problem]:
+    if _filled(provider) != provider.parameters:
+        yield "parameters", _("Must be an object whose values are texts.")
+
+
+def _filled(provider: Provider) -> dict[str, str]:
+    """Return what staff have filled into placeholders; whatever else a JSON column can hold is nothing."""
+    entered = provider.parameters
+    if not isinstance(entered, dict):
+        return {}
+    return {name: value for name, value in entered.items() if isinstance(value, str)}
+
+
+def _urls(provider: Provider) -> Iterator[Problem]:
+    for name in (*ENDPOINTS, "api_base_url"):
+        value = getattr(provider, name)
+        try:
+            if value:
+                sample = fill(value, dict.fromkeys(placeholders(value), "x") | _filled(provider))
+                check_endpoint(sample, internal=provider.internal)
+        except ValueError as problem:
+            yield name, str(problem)
+    for name in ("console_url", "account_url"):
+        if (value := getattr(provider, name)) and not value.startswith("https://"):
+            yield name, _("Only https URLs are allowed.")
+
+
+def _api_hosts(provider: Provider) -> Iterator[Problem]:
+    hosts = provider.api_hosts if isinstance(provider.api_hosts, list) else [None]
+    for host in hosts:
+        try:
+            check_host(host)
+        except ValueError as problem:
+            yield "api_hosts", str(problem)
+
+
+def _dialect(provider: Provider) -> Iterator[Problem]:
+    try:
+        Dialect.from_json(provider.dialect)
+    except (ValueError, TypeError) as problem:
+        yield "dialect", str(problem)
+
+
+def _oauth1(provider: Provider) -> Iterator[Problem]:
+    if provider.protocol != provider.Protocol.OAUTH1:
+        return
+    for name in ("authorization_endpoint", "temporary_credential_endpoint"):
+        if not getattr(provider, name):
+            yield name, _("OAuth 1.0a needs this endpoint.")
+    if provider.signature_method != provider.SignatureMethod.PLAINTEXT:
+        return
+    for name in ("temporary_credential_endpoint", "token_endpoint", "api_base_url"):
+        if getattr(provider, name).lower().startswith("http:"):
+            yield name, _("PLAINTEXT signatures are only allowed over https (RFC 5849 §3.4.4).")
+
+
+def _identity(provider: Provider) -> Iterator[Problem]:
+    if provider.identity_source == provider.IdentitySource.USERINFO and not provider.userinfo_endpoint:
+        yield "userinfo_endpoint", _("Needed to read the account's identity.")
+
+
+def _placeholders(provider: Provider) -> Iterator[Problem]:
+    """Refuse a user-filled placeholder that decides who receives the client secret."""
+    for name in CREDENTIALED_ENDPOINTS:
+        host = getattr(provider, name).partition("://")[2].partition("/")[0]
+        left_open = [key for key in placeholders(host) if key not in _filled(provider)]
+        registrable = host.rpartition("}")[2]
+        if left_open and (not registrable.startswith(".") or registrable.count(".") < _REGISTRABLE_DOTS):
+            yield name, _("Fill this placeholder in yourself: it decides which domain receives the client secret.")
+
+
+def _timing(provider: Provider) -> Iterator[Problem]:
+    if provider.reuse_grace and provider.lease_duration * 2 > provider.reuse_grace:
+        yield "lease_duration", _("The lease may last at most half of the reuse grace.")
+    if provider.lease_duration <= provider.refresh_deadline:
+        yield "lease_duration", _("The lease must be longer than the refresh deadline.")
