@@ -1,0 +1,70 @@
+"""The life cycle, told top to bottom: start → complete → call → refresh → revoke.
+
+Every surface (views, admin, API, commands) calls these verbs; nothing here takes an ``HttpRequest``. The verbs load on
+first use, so that importing this package costs nothing at start-up.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django_oauth_flows.flows.calling import access_token, client_session, session
+    from django_oauth_flows.flows.completing import complete_authorization
+    from django_oauth_flows.flows.importing import import_connection
+    from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, parked
+    from django_oauth_flows.flows.refreshing import refresh
+    from django_oauth_flows.flows.returning import safe_next_url
+    from django_oauth_flows.flows.revocations import work_off_revocations
+    from django_oauth_flows.flows.revoking import revoke, shares_grant
+    from django_oauth_flows.flows.starting import redirect_uri, start_authorization
+    from django_oauth_flows.flows.transferring import transfer
+
+_HOMES = {
+    "access_token": "calling",
+    "adopt_parked": "parking",
+    "client_session": "calling",
+    "complete_authorization": "completing",
+    "drop_expired_parked": "parking",
+    "drop_parked": "parking",
+    "import_connection": "importing",
+    "parked": "parking",
+    "redirect_uri": "starting",
+    "refresh": "refreshing",
+    "revoke": "revoking",
+    "safe_next_url": "returning",
+    "session": "calling",
+    "shares_grant": "revoking",
+    "start_authorization": "starting",
+    "transfer": "transferring",
+    "work_off_revocations": "revocations",
+}
+
+__all__ = [
+    "access_token",
+    "adopt_parked",
+    "client_session",
+    "complete_authorization",
+    "drop_expired_parked",
+    "drop_parked",
+    "import_connection",
+    "parked",
+    "redirect_uri",
+    "refresh",
+    "revoke",
+    "safe_next_url",
+    "session",
+    "shares_grant",
+    "start_authorization",
+    "transfer",
+    "work_off_revocations",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    verb = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = verb
+    return verb

@@ -1,0 +1,132 @@
+"""Call: a ``requests.Session`` whose every request asks for a valid token, and the token itself for other clients."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django_oauth_flows.exceptions import (
+    ConfigurationError,
+    DecryptionError,
+    MissingScopes,
+    ReauthorizationRequiredError,
+    ScopeNotAllowed,
+)
+from django_oauth_flows.flows import usage
+from django_oauth_flows.flows.marking import needs_reauthorization
+from django_oauth_flows.flows.refreshing import replacement, usable
+from django_oauth_flows.models import Connection, Provider, Token
+from django_oauth_flows.protocol.messages import Credentials
+from django_oauth_flows.protocol.session import OAuthSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from uuid import UUID
+
+    from django_oauth_flows.flows.snapshot import Snapshot
+    from django_oauth_flows.protocol.messages import ClientRegistration
+
+
+def session(connection: Connection, *, purpose: str = "", scopes: Iterable[str] = ()) -> OAuthSession:
+    """Return a ``requests.Session`` that calls the provider's API with ``connection``'s token.
+
+    Relative URLs are appended to the provider's API base URL. The token is asked for per request: it is refreshed when
+    due, and a connection that was disconnected meanwhile raises :class:`Disconnected`. ``purpose`` says, in the history
+    the user sees, what the access is for; ``scopes`` raises :class:`MissingScopes` at once if the grant lacks one.
+    """
+    check_scopes(connection, scopes)
+    return OAuthSession(StoredTokenSource(connection.pk, purpose=purpose))
+
+
+def access_token(connection: Connection, *, min_validity: timedelta = timedelta(0)) -> str:
+    """Return a token valid for at least ``min_validity``, for an HTTP client or SDK of your own.
+
+    Raises :class:`ReauthorizationRequiredError`, :class:`TokenUnavailable`, :class:`Disconnected`,
+    :class:`CannotPersist`.
+    """
+    return _credentials(usable(connection.pk, min_validity=min_validity)).access_token.reveal()
+
+
+def client_session(provider: Provider, *, scopes: Iterable[str] | None = None) -> OAuthSession:
+    """Return a session of the site itself: client credentials, one token per provider and set of scopes.
+
+    ``scopes`` default to the provider's. Raises :class:`ScopeNotAllowed`; the session raises as :func:`session`'s
+    does. RFC 6749 §4.4.
+    """
+    wanted = provider.scopes if scopes is None else tuple(dict.fromkeys(scopes))
+    if any(scope not in {*provider.scopes, *provider.allowed_scopes} for scope in wanted):
+        raise ScopeNotAllowed(f"A scope that {provider} does not list was asked for.")
+    if provider.protocol != Provider.Protocol.OAUTH2:
+        raise ConfigurationError("Client credentials need an OAuth 2 provider.", code="provider_misconfigured")
+    return OAuthSession(StoredTokenSource(_client_connection(provider, wanted).pk, purpose=""))
+
+
+def check_scopes(connection: Connection, scopes: Iterable[str]) -> None:
+    """Raise :class:`MissingScopes` if the grant lacks one of ``scopes``."""
+    if missing := connection.lacks(scopes):
+        raise MissingScopes(f"The grant lacks {', '.join(missing)}.", scopes=missing)
+
+
+class StoredTokenSource:
+    """The token source of one connection: what is stored, refreshed when due, read anew for every request."""
+
+    def __init__(self, connection_id: UUID, *, purpose: str) -> None:
+        self._connection_id = connection_id
+        self._purpose = purpose
+        self._registration: ClientRegistration | None = None
+        self._configured_at: datetime | None = None
+
+    def current(self, *, rejected: Credentials | None = None) -> tuple[ClientRegistration, Credentials]:
+        """Return the provider as configured now and a valid token; after a 401, something newer if there is any."""
+        if rejected is None:
+            snapshot = usable(self._connection_id)
+            usage.note(self._connection_id, self._purpose)
+        else:
+            snapshot = replacement(self._connection_id, rejected)
+        return self._registered(snapshot), _credentials(snapshot)
+
+    def _registered(self, snapshot: Snapshot) -> ClientRegistration:
+        provider = snapshot.provider
+        if self._registration is None or self._configured_at != provider.updated_at:
+            self._registration = provider.registration(snapshot.connection.parameters)
+            self._configured_at = provider.updated_at
+        return self._registration
+
+
+def _credentials(snapshot: Snapshot) -> Credentials:
+    """Decrypt; a token whose key is lost is a state of the connection, not a crash."""
+    token = snapshot.token
+    try:
+        access_token, token_secret = token.open("access_token"), token.open("token_secret")
+    except DecryptionError:
+        needs_reauthorization(snapshot, Connection.Reason.UNDECRYPTABLE)
+        raise ReauthorizationRequiredError(
+            "The stored token can no longer be read.", reason=Connection.Reason.UNDECRYPTABLE
+        ) from None
+    if access_token is None:
+        raise ReauthorizationRequiredError("This connection has no token.", reason=Connection.Reason.EXPIRED)
+    return Credentials(access_token, token_secret, token.token_type, token.generation)
+
+
+def _client_connection(provider: Provider, scopes: tuple[str, ...]) -> Connection:
+    """Find or create the connection that holds the site's own token; N callers meet in one row."""
+    subject = hashlib.sha256(json.dumps(sorted(scopes)).encode()).hexdigest()
+    key = {"provider": provider, "owner_model": "", "owner_id": "", "parameters_digest": "", "subject": subject}
+    found = Connection.objects.select_related("token").filter(**key).first()
+    if found is not None and found.status == Connection.Status.ACTIVE and hasattr(found, "token"):
+        return found
+    # One row at a time, each idempotent: N first callers meet without a transaction around them.
+    defaults = {
+        "grant_type": Connection.GrantType.CLIENT_CREDENTIALS,
+        "requested_scopes": scopes,
+        "granted_scopes": scopes,
+    }
+    connection, _ = Connection.objects.get_or_create(**key, defaults={**defaults, "label": " ".join(scopes)[:255]})
+    if connection.status != Connection.Status.ACTIVE:
+        Connection.objects.filter(pk=connection.pk).update(status=Connection.Status.ACTIVE, reason="", revoked_at=None)
+    minted = {"client_id": provider.client_id, "configuration_fingerprint": provider.fingerprint()}
+    Token.objects.get_or_create(connection=connection, defaults=minted)
+    return connection

@@ -1,0 +1,190 @@
+"""Complete: check every binding before the code goes anywhere, exchange it once, store the grant."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, cast
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError
+
+from django_oauth_flows.exceptions import AuthorizationError, OAuthFlowsError
+from django_oauth_flows.flows.binding import check_binding
+from django_oauth_flows.flows.parking import park
+from django_oauth_flows.flows.revoking import discard
+from django_oauth_flows.flows.storing import Holding, holding_of, neighbours, store
+from django_oauth_flows.flows.values import Completion, Grant
+from django_oauth_flows.managers import allows
+from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent
+from django_oauth_flows.protocol.authorization import read_state, validate_authorization_response
+from django_oauth_flows.protocol.flow import flow_for
+from django_oauth_flows.protocol.messages import Identity, PendingAuthorization, TemporaryCredentials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+    from django.db.models import Model
+
+    from django_oauth_flows.protocol.messages import ClientRegistration, Params
+    from django_oauth_flows.protocol.secret import Secret
+
+Outcome = AuthorizationRequest.Outcome
+
+
+def complete_authorization(
+    provider_slug: str,
+    params: Params,
+    *,
+    user: AbstractBaseUser | AnonymousUser,
+    session_auth_hash: str,
+    cookies: Mapping[str, str],
+) -> Completion:
+    """Complete the authorization that these callback parameters answer.
+
+    Raises :class:`AuthorizationError` with a stable code for every reason not to: nothing has been sent then, and a
+    request that fails the user or browser binding stays usable by those who started it. Raises
+    :class:`TokenEndpointError` if the provider refused or could not be understood. RFC 6749 §4.1.2, RFC 9207, RFC 5849 §2.2.
+    """
+    state = read_state(params)
+    request = _find(state)
+    if request.taken_at is not None:
+        return _repeat(request, user)
+    browser = check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
+    if not AuthorizationRequest.objects.take(request):
+        return _lost(state, user)
+    try:
+        # The binding has refused anonymous users.
+        return _complete(request, provider_slug, params, user=cast("AbstractBaseUser", user), browser=browser)
+    except OAuthFlowsError as error:
+        _fail(request, code=error.code)
+        raise
+
+
+def _complete(
+    request: AuthorizationRequest,
+    provider_slug: str,
+    params: Params,
+    *,
+    user: AbstractBaseUser,
+    browser: Secret,
+) -> Completion:
+    registration = _checked_registration(request, provider_slug, user)
+    response = validate_authorization_response(_pending(request, registration), params)
+    flow = flow_for(registration)
+    tokens = flow.exchange(response)
+    kept = registration.dialect.kept_token_fields
+    grant = Grant.of(tokens, kept=kept)
+    holding = holding_of(request, Identity(), user=user)
+    try:
+        identity = flow.identify(grant.credentials, tokens.extra)
+        holding = holding_of(request, identity, user=user)
+        return _keep(request, holding, grant, browser)
+    except (OAuthFlowsError, DatabaseError):
+        # The grant exists at the provider and will not exist here: half a connection is worse than none.
+        discard(holding.connection(), grant, client_id=holding.client_id, fingerprint=holding.configuration_fingerprint)
+        raise
+
+
+def _keep(request: AuthorizationRequest, holding: Holding, grant: Grant, browser: Secret) -> Completion:
+    """Store the grant, or park it when the user has to be asked first."""
+    met = neighbours(holding, reconnects=request.reconnects)
+    if met.shared and holding.provider.unique_subject:
+        raise AuthorizationError(
+            "Another user of this site has already connected this account.",
+            code="account_in_use",
+            hint="Disconnect it there first, or choose another account.",
+        )
+    if _is_other_account(request.reconnects, holding.identity):
+        return park(request, holding, grant, browser, kind="different_account")
+    if met.shared and met.mine is None:
+        return park(request, holding, grant, browser, kind="account_shared")
+    kind = ConnectionEvent.Kind.AUTHORIZED if met.mine is None else ConnectionEvent.Kind.REAUTHORIZED
+    connection = store(holding, grant, mine=met.mine, kind=kind)
+    return Completion("connected", request.pk, connection, request.next_url)
+
+
+def _find(state: Secret) -> AuthorizationRequest:
+    request = AuthorizationRequest.objects.find(state)
+    if request is None:
+        raise AuthorizationError(
+            "This authorization is not known here, or was cleaned up long ago.", code="state_unknown"
+        )
+    return request
+
+
+def _repeat(request: AuthorizationRequest, user: AbstractBaseUser | AnonymousUser) -> Completion:
+    """Answer truly for a request that was taken before: a reload, the back button, a parallel replay."""
+    if user.is_authenticated and user.pk == request.user_id:
+        if request.outcome == Outcome.CONNECTED:
+            return Completion("already_connected", request.pk, request.connection, request.next_url)
+        if not request.outcome and _is_being_completed(request):
+            return Completion("in_progress", request.pk)
+    raise AuthorizationError("This authorization has already been used.", code="state_used")
+
+
+def _is_being_completed(request: AuthorizationRequest) -> bool:
+    """Tell whether whoever took the request can still be at it; a process that died leaves no outcome."""
+    now: datetime = request.now  # type: ignore[attr-defined]
+    # Exchange and identity are two protocol requests.
+    return request.taken_at is not None and now - request.taken_at < 2 * timedelta(
+        seconds=request.provider.request_deadline
+    )
+
+
+def _lost(state: Secret, user: AbstractBaseUser | AnonymousUser) -> Completion:
+    """Tell why the request could not be taken: a parallel replay was faster, or its time is over."""
+    request = _find(state)
+    if request.taken_at is not None:
+        return _repeat(request, user)
+    raise AuthorizationError("This authorization took too long.", code="state_expired")
+
+
+def _checked_registration(
+    request: AuthorizationRequest, provider_slug: str, user: AbstractBaseUser | AnonymousUser
+) -> ClientRegistration:
+    """Check the provider, its configuration and the user's right, as they are now; build the registration to use."""
+    provider = request.provider
+    if provider.slug != provider_slug:
+        raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
+    if (
+        not provider.enabled
+        or provider.paused
+        or provider.fingerprint(request.parameters) != request.configuration_fingerprint
+    ):
+        raise AuthorizationError("The service's configuration was changed meanwhile.", code="provider_changed")
+    if not allows(user, "use", provider) or not allows(user, "manage", _owner(request, user)):
+        raise AuthorizationError("You may no longer connect this account.", code="not_allowed", hint="Ask its owner.")
+    return provider.registration(request.parameters)
+
+
+def _owner(request: AuthorizationRequest, user: AbstractBaseUser | AnonymousUser) -> Model:
+    if (request.owner_model, request.owner_id) == (get_user_model()._meta.label_lower, str(user.pk)):
+        return user  # type: ignore[return-value]
+    owner: Model | None = apps.get_model(request.owner_model)._default_manager.filter(pk=request.owner_id).first()
+    if owner is None:
+        raise AuthorizationError("The owner of this connection no longer exists.", code="not_allowed")
+    return owner
+
+
+def _pending(request: AuthorizationRequest, registration: ClientRegistration) -> PendingAuthorization:
+    token, secret = request.open("temporary_token"), request.open("temporary_token_secret")
+    return PendingAuthorization(
+        registration=registration,
+        redirect_uri=request.redirect_uri,
+        scopes=request.requested_scopes,
+        code_verifier=request.open("code_verifier"),
+        temporary_credentials=TemporaryCredentials(token, secret) if token and secret else None,
+    )
+
+
+def _is_other_account(reconnects: Connection | None, identity: Identity) -> bool:
+    if reconnects is None or reconnects.subject is None:
+        return False
+    return bool(identity.subject != reconnects.subject)
+
+
+def _fail(request: AuthorizationRequest, *, code: str) -> None:
+    AuthorizationRequest.objects.filter(pk=request.pk).update(outcome=Outcome.FAILED, failure=code)

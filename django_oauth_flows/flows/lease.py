@@ -1,0 +1,137 @@
+"""The lease on a token row: taken, released and honoured by conditional UPDATEs, by the database's clock."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import F, Q
+
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.durable import LEASE_LOCK_TIMEOUT, SAVE_LOCK_TIMEOUT, committing
+from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
+from django_oauth_flows.models import Token
+from django_oauth_flows.models.token import AT_REST
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django_oauth_flows.flows.snapshot import Snapshot
+    from django_oauth_flows.flows.values import Grant
+    from django_oauth_flows.models import Provider
+
+FIRST_BACKOFF, LAST_BACKOFF = 2.0, 900.0
+"""Seconds until the next attempt after the first failure, and at most."""
+
+_ENDED: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None, "attempt_id": None, "attempt_started_at": None}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to refresh one generation of one token. ``unanswered``: earlier attempts whose answer nobody saw."""
+
+    alias: str
+    snapshot: Snapshot
+    worker: uuid.UUID
+
+    @property
+    def unanswered(self) -> int:
+        """Return how often this refresh token was presented before without an answer."""
+        return self.snapshot.token.attempt_count
+
+    def save(self, grant: Grant, *, requested_at: datetime) -> bool:
+        """Store the provider's answer; False if the row has moved on, and this answer is not to be kept."""
+        with committing(self.alias, lock_timeout=SAVE_LOCK_TIMEOUT):
+            return bool(self._held().update(**self._columns(grant, requested_at), generation=F("generation") + 1))
+
+    def release(self, *, failure: str, answered: bool, wait: float = 0.0) -> None:
+        """Give the lease back after a failure, and say when the next attempt may be made.
+
+        ``answered``: the provider certainly did not act on the refresh token, so this attempt leaves no doubt behind.
+        """
+        token = self.snapshot.token
+        delay = max(backoff(token.failure_count), wait)
+        columns: dict[str, Any] = {
+            **_ENDED,
+            "failure_count": F("failure_count") + 1,
+            "last_failure": failure[:40],
+            "last_failure_at": DatabaseNow(),
+            "not_before": DatabaseNow() + timedelta(seconds=delay),
+        }
+        if answered:
+            columns["attempt_count"] = token.attempt_count
+        with committing(self.alias, lock_timeout=SAVE_LOCK_TIMEOUT):
+            self._held().update(**columns)
+
+    def end(self, *, failure: str) -> bool:
+        """Give the lease back for good: this generation cannot be refreshed. False if the row has moved on."""
+        ended = {**_ENDED, "next_refresh_at": None, "last_failure": failure[:40], "last_failure_at": DatabaseNow()}
+        return bool(self._held().update(**ended, failure_count=F("failure_count") + 1))
+
+    def _held(self) -> Any:
+        token = self.snapshot.token
+        return Token.objects.using(self.alias).filter(pk=token.pk, generation=token.generation, lease_owner=self.worker)
+
+    def _columns(self, grant: Grant, requested_at: datetime) -> dict[str, Any]:
+        token, provider = self.snapshot.token, self.snapshot.provider
+        expires_at = expiry(provider, expires_in=grant.expires_in, now=requested_at)
+        columns = {
+            "access_token": token.seal("access_token", grant.access_token),
+            "token_type": grant.token_type,
+            "extra": {**token.extra, **grant.extra},
+            "issued_at": requested_at,
+            "expires_at": expires_at,
+            "next_refresh_at": next_refresh(provider, expires_at=expires_at, now=requested_at),
+            "last_refreshed_at": DatabaseNow(),
+            "client_id": provider.client_id,
+            "configuration_fingerprint": provider.fingerprint(self.snapshot.connection.parameters),
+            **AT_REST,
+        }
+        if grant.refresh_token is not None:
+            refresh_expires_at = refresh_expiry(provider, expires_in=grant.refresh_token_expires_in, now=requested_at)
+            columns["refresh_token"] = token.seal("refresh_token", grant.refresh_token)
+            columns["refresh_token_expires_at"] = refresh_expires_at
+        return columns
+
+
+def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
+    """Take the lease and journal the attempt, in one UPDATE; None if somebody else has it or the row has moved on.
+
+    Unless forced, a row that failed lately is left alone until its ``not_before``.
+    """
+    worker = uuid.uuid4()
+    free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=DatabaseNow())
+    if not force:
+        free &= Q(not_before=None) | Q(not_before__lte=DatabaseNow())
+    with committing(alias, lock_timeout=LEASE_LOCK_TIMEOUT):
+        taken = (
+            Token.objects.using(alias)
+            .filter(free, pk=snapshot.token.pk, generation=snapshot.token.generation)
+            .update(
+                lease_owner=worker,
+                lease_expires_at=DatabaseNow() + timedelta(seconds=lease_seconds(snapshot.provider)),
+                attempt_id=worker,
+                attempt_started_at=DatabaseNow(),
+                attempt_count=F("attempt_count") + 1,
+            )
+        )
+    return Lease(alias, snapshot, worker) if taken else None
+
+
+def lease_seconds(provider: Provider) -> float:
+    """Return how long a lease lasts: the provider's value, at most half of a known reuse grace."""
+    return min(provider.lease_duration, provider.reuse_grace / 2) if provider.reuse_grace else provider.lease_duration
+
+
+def deadline_seconds(provider: Provider) -> float:
+    """Return how long the provider may take to answer a refresh: always less than the lease."""
+    return min(provider.refresh_deadline, lease_seconds(provider) * 0.75)
+
+
+def backoff(failures: int) -> float:
+    """Return seconds until the next attempt after so many failures in a row, jittered so that no herd forms."""
+    ceiling: float = min(FIRST_BACKOFF * 2 ** min(failures, 16), LAST_BACKOFF)
+    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret

@@ -1,0 +1,270 @@
+"""Refresh: one request for any number of callers, and its answer is never lost.
+
+The order is the protocol. Read the row; if it is due, take its lease by one conditional UPDATE, which also journals the
+attempt; ask the provider while no transaction of ours is open; save by compare-and-swap on ``generation``. Whoever does
+not get the lease uses the still-valid token, or waits and adopts the winner's.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django_oauth_flows.exceptions import (
+    CannotPersist,
+    ConfigurationError,
+    DecryptionError,
+    Disconnected,
+    OAuthFlowsError,
+    OutcomeUnknown,
+    ReauthorizationRequiredError,
+    RequestBlocked,
+    TokenEndpointError,
+    TokenUnavailable,
+)
+from django_oauth_flows.flows.durable import durable_alias
+from django_oauth_flows.flows.freshness import Freshness
+from django_oauth_flows.flows.lease import Lease, acquire, deadline_seconds, lease_seconds
+from django_oauth_flows.flows.marking import mark_refreshed, needs_reauthorization, raise_alarm
+from django_oauth_flows.flows.policy import Verdict, judge
+from django_oauth_flows.flows.revoking import discard
+from django_oauth_flows.flows.snapshot import Snapshot, check_servable, read
+from django_oauth_flows.flows.values import Grant, RefreshResult
+from django_oauth_flows.models import Connection
+from django_oauth_flows.protocol.flow import flow_for
+from django_oauth_flows.protocol.oauth2 import OAuth2Flow
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from django_oauth_flows.protocol.messages import Credentials, TokenResponse
+
+FIRST_POLL, LAST_POLL = 0.01, 0.1
+"""Seconds between two looks of a caller that waits for the winner."""
+
+MINIMUM_INTERVAL = timedelta(seconds=30)
+"""A token refreshed so lately is not refreshed again because an API rejected it: the next one would fare no better."""
+
+
+def refresh(connection: Connection) -> RefreshResult:
+    """Get a new access token now, whatever the present one is worth.
+
+    Raises :class:`ReauthorizationRequiredError` if only the user can help, :class:`TokenUnavailable` if the provider
+    does not help just now, :class:`CannotPersist` before the provider is contacted if its answer could not be kept, and
+    :class:`Disconnected`. RFC 6749 §6.
+    """
+    before = read(connection.pk)
+    check_servable(before)
+    after = _obtain(before, seconds=deadline_seconds(before.provider), force=True)
+    return RefreshResult(
+        refreshed=after.token.generation == before.token.generation + 1, expires_at=after.token.expires_at
+    )
+
+
+def usable(connection_id: UUID, *, min_validity: timedelta = timedelta(0)) -> Snapshot:
+    """Return a token that is valid for at least ``min_validity``; on the fresh path one query and nothing else.
+
+    Raises what :func:`refresh` raises, but only when there is no valid token left.
+    """
+    snapshot = read(connection_id)
+    check_servable(snapshot)
+    match snapshot.freshness(min_validity=min_validity):
+        case Freshness.FRESH:
+            return snapshot
+        case Freshness.STALE:
+            return _refreshed_early(snapshot)
+        case Freshness.EXPIRED:
+            return _obtain(snapshot, seconds=deadline_seconds(snapshot.provider), min_validity=min_validity)
+
+
+def replacement(connection_id: UUID, rejected: Credentials) -> Snapshot:
+    """Return something newer than ``rejected``, which an API has just answered with 401, or the same if there is none."""
+    snapshot = read(connection_id)
+    check_servable(snapshot)
+    refreshed_at = snapshot.token.last_refreshed_at
+    young = refreshed_at is not None and snapshot.now - refreshed_at < MINIMUM_INTERVAL
+    if snapshot.token.generation != rejected.generation or not snapshot.renewable or young:
+        return snapshot
+    return _obtain(snapshot, seconds=deadline_seconds(snapshot.provider), other_than=rejected.generation)
+
+
+def _refreshed_early(snapshot: Snapshot) -> Snapshot:
+    """Try to refresh a token that is still valid; a failure is no error, the present token is served."""
+    backing_off = snapshot.token.not_before is not None and snapshot.token.not_before > snapshot.now
+    if not snapshot.renewable or backing_off or snapshot.connection.status != Connection.Status.ACTIVE:
+        return snapshot
+    budget = min(snapshot.provider.stale_refresh_budget, deadline_seconds(snapshot.provider))
+    try:
+        with durable_alias(snapshot.token.pk) as alias:
+            lease = acquire(snapshot, alias=alias, force=False)
+            return snapshot if lease is None else _attempt(lease, seconds=budget)
+    except (CannotPersist, ReauthorizationRequiredError, TokenUnavailable, ConfigurationError, DecryptionError):
+        return snapshot
+
+
+def _obtain(
+    snapshot: Snapshot,
+    *,
+    seconds: float,
+    force: bool = False,
+    min_validity: timedelta = timedelta(0),
+    other_than: int | None = None,
+) -> Snapshot:
+    """Refresh, or wait for the worker that is at it; return a token that will do."""
+    _check_renewable(snapshot, force=force)
+    first, pause = snapshot.token.generation, FIRST_POLL
+    give_up = time.monotonic() + lease_seconds(snapshot.provider) + seconds
+    with durable_alias(snapshot.token.pk) as alias:
+        while time.monotonic() < give_up:
+            lease = acquire(snapshot, alias=alias, force=force)
+            if lease is not None:
+                return _attempt(lease, seconds=seconds)
+            snapshot = read(snapshot.connection.pk, using=alias)
+            check_servable(snapshot)
+            moved = snapshot.token.generation != first
+            valid = snapshot.freshness(min_validity=min_validity) is not Freshness.EXPIRED
+            if moved or (valid and not force and other_than is None):
+                return snapshot
+            _check_renewable(snapshot, force=force)
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            pause = min(pause * 2, LAST_POLL)
+    raise TokenUnavailable("Another worker is refreshing this connection and has not finished.")
+
+
+def _check_renewable(snapshot: Snapshot, *, force: bool) -> None:
+    """Raise unless it makes sense to ask the provider now."""
+    connection, token = snapshot.connection, snapshot.token
+    if not snapshot.renewable:
+        if connection.status == Connection.Status.ACTIVE and snapshot.freshness() is Freshness.EXPIRED:
+            needs_reauthorization(snapshot, Connection.Reason.EXPIRED)
+        raise ReauthorizationRequiredError(
+            "This connection cannot be renewed without its user.",
+            code="not_renewable",
+            reason=connection.reason or Connection.Reason.EXPIRED,
+            hint="It works until its token expires or is refused; let the user reconnect then.",
+        )
+    if connection.status == Connection.Status.REAUTHORIZATION_REQUIRED and not force:
+        raise ReauthorizationRequiredError("The user has to connect this account again.", reason=connection.reason)
+    if not force and token.not_before is not None and token.not_before > snapshot.now:
+        wait = int((token.not_before - snapshot.now).total_seconds()) + 1
+        raise TokenUnavailable("The token has expired, and refreshing it failed a moment ago.", retry_after=wait)
+
+
+def _attempt(lease: Lease, *, seconds: float) -> Snapshot:
+    """Ask the provider once (twice if its answer is lost) and store what it says. Holds the lease, no transaction."""
+    requested_at = lease.snapshot.present()
+    try:
+        tokens = _ask(lease.snapshot, seconds=seconds)
+    except DecryptionError:
+        needs_reauthorization(lease.snapshot, Connection.Reason.UNDECRYPTABLE, lease=lease)
+        raise ReauthorizationRequiredError(
+            "The stored tokens can no longer be read.", reason=Connection.Reason.UNDECRYPTABLE
+        ) from None
+    except (ConfigurationError, RequestBlocked) as error:
+        lease.release(failure=error.code, answered=True)
+        raise
+    except TokenEndpointError as error:
+        return _failed(lease, error)
+    grant = Grant.of(
+        tokens,
+        kept=lease.snapshot.provider.registration(lease.snapshot.connection.parameters).dialect.kept_token_fields,
+    )
+    if not lease.save(grant, requested_at=requested_at):
+        return _overtaken(lease, grant)
+    mark_refreshed(lease, grant)
+    return read(lease.snapshot.connection.pk, using=lease.alias)
+
+
+def _ask(snapshot: Snapshot, *, seconds: float) -> TokenResponse:
+    """Send the token request of this connection's grant."""
+    connection, provider, token = snapshot.connection, snapshot.provider, snapshot.token
+    own_token = connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS  # nothing of a user's is sent
+    if not own_token and token.configuration_fingerprint != provider.fingerprint(connection.parameters):
+        raise ConfigurationError(
+            "The provider's endpoints or client were changed since this account was connected.",
+            code="provider_changed",
+            hint="Undo the change, or let the user reconnect: a token is only sent to the server that issued it.",
+        )
+    deadline = time.monotonic() + seconds
+    try:
+        return _request(snapshot, seconds=seconds)
+    except OutcomeUnknown:
+        remaining = deadline - time.monotonic()
+        if remaining < 1:
+            raise
+    try:
+        return _request(snapshot, seconds=remaining)
+    except TokenEndpointError as error:
+        if judge(error) is Verdict.DEAD:
+            # The first presentation was the one that counted; its answer is gone.
+            raise TokenEndpointError(
+                error.message, code="outcome_unknown", error=error.error, status=error.status
+            ) from None
+        raise
+
+
+def _request(snapshot: Snapshot, *, seconds: float) -> TokenResponse:
+    connection, registration = snapshot.connection, snapshot.provider.registration(snapshot.connection.parameters)
+    flow = flow_for(replace(registration, transport=replace(registration.transport, deadline=seconds)))
+    if not isinstance(flow, OAuth2Flow):
+        raise ConfigurationError("OAuth 1.0a tokens are not refreshed.", code="provider_misconfigured")
+    if connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
+        return flow.client_credentials(scopes=connection.requested_scopes)
+    refresh_token = snapshot.token.open("refresh_token")
+    if refresh_token is None:
+        raise ConfigurationError("There is no refresh token.", code="provider_misconfigured")
+    return flow.refresh(refresh_token)
+
+
+def _failed(lease: Lease, error: TokenEndpointError) -> Snapshot:
+    """Act on the failure policy; return a sibling's token if one has been faster."""
+    snapshot, verdict = lease.snapshot, judge(error)
+    if verdict is Verdict.DEAD:
+        current = read(snapshot.connection.pk, using=lease.alias)
+        if current.token.generation != snapshot.token.generation:
+            return current
+        doubtful = lease.unanswered > 0 or error.code == "outcome_unknown"
+        reason = Connection.Reason.OUTCOME_UNKNOWN if doubtful else Connection.Reason.INVALID_GRANT
+        needs_reauthorization(snapshot, reason, lease=lease)
+        raise ReauthorizationRequiredError("The service no longer accepts this grant.", reason=reason) from None
+    if verdict is Verdict.CLIENT:
+        raise_alarm(snapshot.provider, code=error.error, using=lease.alias)
+    lease.release(
+        failure=error.error or error.code, answered=verdict is not Verdict.UNKNOWN, wait=error.retry_after or 0
+    )
+    raise TokenUnavailable(
+        "The token could not be refreshed just now.", code=error.code, hint=error.hint, retry_after=error.retry_after
+    ) from None
+
+
+def _overtaken(lease: Lease, grant: Grant) -> Snapshot:
+    """Drop an answer that came too late: the connection was ended, granted anew, or refreshed by another worker."""
+    before = lease.snapshot
+    try:
+        current = read(before.connection.pk, using=lease.alias)
+        check_servable(current)
+    except Disconnected:
+        _give_back(before, grant)
+        raise
+    if current.connection.authorized_at != before.connection.authorized_at:
+        _give_back(before, grant)
+    return current
+
+
+def _give_back(before: Snapshot, grant: Grant) -> None:
+    """Revoke the late tokens where that hurts nobody; a copy that was never saved stands for the connection as it was."""
+    was = before.connection
+    copy = Connection(
+        provider=before.provider,
+        owner_model=was.owner_model,
+        owner_id=was.owner_id,
+        subject=was.subject,
+        parameters=was.parameters,
+    )
+    try:
+        discard(copy, grant, client_id=before.token.client_id, fingerprint=before.token.configuration_fingerprint)
+    except OAuthFlowsError:
+        return

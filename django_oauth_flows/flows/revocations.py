@@ -1,0 +1,113 @@
+"""Work off what is still to be revoked at the providers: refresh token first, bounded retries, a recorded outcome."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import F, Q
+
+from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OAuthFlowsError
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.history import record
+from django_oauth_flows.models import ConnectionEvent, Provider, Revocation
+from django_oauth_flows.protocol.flow import flow_for
+from django_oauth_flows.protocol.messages import Credentials, RevocationResult
+from django_oauth_flows.protocol.oauth1 import OAuth1Flow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django_oauth_flows.protocol.secret import Secret
+
+SECRETS = ("access_token", "token_secret", "refresh_token")
+"""The columns that travel from ``Token`` to ``Revocation``."""
+
+MAX_ATTEMPTS = 12
+"""How often a revocation is tried before it is given up: with the back-off below, within about two days."""
+
+FIRST_RETRY, LAST_RETRY = timedelta(minutes=1), timedelta(hours=6)
+LEASE = timedelta(minutes=2)
+
+
+def work_off_revocations(*, limit: int = 100) -> int:
+    """Try the pending revocations that are due, at most ``limit``; return how many ended. Any number may run at once."""
+    due = Revocation.objects.select_related("provider").filter(_due(), outcome=Revocation.Outcome.PENDING)
+    return sum(work_off(row) != Revocation.Outcome.PENDING for row in due.order_by("next_attempt_at")[:limit])
+
+
+def work_off(row: Revocation) -> str:
+    """Try one pending revocation, unless another worker is at it; return the outcome so far."""
+    worker = uuid.uuid4()
+    mine = Revocation.objects.filter(_due(), pk=row.pk, outcome=Revocation.Outcome.PENDING)
+    if not mine.update(lease_owner=worker, lease_expires_at=DatabaseNow() + LEASE, attempts=F("attempts") + 1):
+        return Revocation.Outcome.PENDING
+    row.refresh_from_db(fields=["attempts", "connection"])
+    try:
+        outcome = _attempt(row)
+    except (DecryptionError, ConfigurationError) as error:
+        return _finish(row, worker, Revocation.Outcome.FAILED, failure=error.code)
+    except OAuthFlowsError as error:
+        if row.attempts >= MAX_ATTEMPTS:
+            return _finish(row, worker, Revocation.Outcome.FAILED, failure=error.code)
+        return _postpone(row, worker, failure=error.code, wait=getattr(error, "retry_after", None))
+    return _finish(row, worker, outcome)
+
+
+def revoke_at_provider(
+    provider: Provider, parameters: Mapping[str, str], secrets: Mapping[str, Secret | None]
+) -> Revocation.Outcome:
+    """Send the revocation requests for one grant. RFC 7009 §2.1; for OAuth 1.0a a signed POST, where there is a place for it.
+
+    Raises :class:`TokenEndpointError` and :class:`RequestBlocked` when the provider refused or could not be reached.
+    """
+    flow = flow_for(provider.registration(parameters))
+    results: list[RevocationResult] = []
+    if isinstance(flow, OAuth1Flow):
+        if token := secrets.get("access_token"):
+            results.append(flow.revoke(Credentials(access_token=token, token_secret=secrets.get("token_secret"))))
+    else:
+        if token := secrets.get("refresh_token"):
+            results.append(flow.revoke(token, hint="refresh_token"))
+        if token := secrets.get("access_token"):
+            results.append(flow.revoke(token, hint="access_token"))
+    revoked = any(result.outcome == "revoked" for result in results)
+    return Revocation.Outcome.REVOKED if revoked or not results else Revocation.Outcome.UNSUPPORTED
+
+
+def _attempt(row: Revocation) -> Revocation.Outcome:
+    if row.configuration_fingerprint != row.provider.fingerprint(row.parameters):
+        raise ConfigurationError("The provider's endpoints or client were changed since.", code="provider_changed")
+    return revoke_at_provider(row.provider, row.parameters, {name: row.open(name) for name in SECRETS})
+
+
+def _finish(row: Revocation, worker: uuid.UUID, outcome: Revocation.Outcome, *, failure: str = "") -> str:
+    blank: dict[str, Any] = dict.fromkeys(SECRETS)
+    done = Revocation.objects.filter(pk=row.pk, lease_owner=worker).update(
+        outcome=outcome,
+        last_failure=failure,
+        finished_at=DatabaseNow(),
+        lease_owner=None,
+        lease_expires_at=None,
+        **blank,
+    )
+    if done and row.connection is not None:
+        record(ConnectionEvent.Kind.REVOCATION_FINISHED, row.connection, outcome=outcome)
+    row.outcome = outcome
+    return str(outcome)
+
+
+def _postpone(row: Revocation, worker: uuid.UUID, *, failure: str, wait: int | None) -> str:
+    backoff = min(FIRST_RETRY * 2 ** (row.attempts - 1), LAST_RETRY)
+    delay = max(backoff, timedelta(seconds=wait or 0))
+    Revocation.objects.filter(pk=row.pk, lease_owner=worker).update(
+        next_attempt_at=DatabaseNow() + delay, last_failure=failure, lease_owner=None, lease_expires_at=None
+    )
+    return str(Revocation.Outcome.PENDING)
+
+
+def _due() -> Q:
+    ready = Q(next_attempt_at=None) | Q(next_attempt_at__lte=DatabaseNow())
+    free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=DatabaseNow())
+    return ready & free

@@ -1,0 +1,101 @@
+"""One look at a connection's token: everything that decides whether it can be served, in one query."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.db import router
+
+from django_oauth_flows.exceptions import Disconnected
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.freshness import Freshness, freshness
+from django_oauth_flows.models import Connection, Provider, Token
+from django_oauth_flows.statements import Select, Slot
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A token row with its connection, provider and user, and the database's time when it was read."""
+
+    token: Token
+    now: datetime
+    read_at: float  # this process's monotonic clock
+
+    @property
+    def connection(self) -> Connection:
+        """Return the connection."""
+        return self.token.connection
+
+    @property
+    def provider(self) -> Provider:
+        """Return the provider."""
+        return self.token.connection.provider
+
+    @property
+    def renewable(self) -> bool:
+        """Return whether there is a way to get another access token without the user."""
+        return (
+            self.token.refresh_token is not None
+            or self.connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS
+        )
+
+    def freshness(self, *, min_validity: timedelta = timedelta(0)) -> Freshness:
+        """Judge the access token at the time of reading."""
+        return freshness(self.token, now=self.now, min_validity=min_validity)
+
+    def present(self) -> datetime:
+        """Return the database's present time, reckoned from when it was last asked."""
+        return self.now + timedelta(seconds=time.monotonic() - self.read_at)
+
+
+_TOKEN = Select(
+    lambda: Token.objects.filter(connection=Slot("connection_id")).annotate(now=DatabaseNow()),
+    related=("connection", "connection__provider", "connection__user"),
+    # Of the user only what decides whether to serve: the password's hash, for one, has no business here.
+    columns={"connection__user": lambda user: (user._meta.pk.attname, "is_active")},
+)
+
+
+def read(connection_id: UUID, *, using: str | None = None) -> Snapshot:
+    """Read the row from the writing database; raise :class:`Disconnected` if there is none."""
+    home = router.db_for_write(Token)
+    token: Any = _TOKEN.first(using=using or home, connection_id=connection_id)
+    if token is None:
+        raise Disconnected("This account is no longer connected.")
+    if using is not None and using != home:
+        # The second connection is gone soon; receivers of signals must not meet its name.
+        for row in (token, token.connection, token.connection.provider, token.connection.user):
+            if row is not None:
+                row._state.db = home
+    return Snapshot(token, token.now, time.monotonic())
+
+
+def check_servable(snapshot: Snapshot) -> None:
+    """Raise :class:`Disconnected` if this connection may not be served at all, whatever its token is worth."""
+    connection = snapshot.connection
+    if connection.status == Connection.Status.REVOKED:
+        raise Disconnected("This account is no longer connected.")
+    if connection.paused or snapshot.provider.paused:
+        raise Disconnected("This connection is paused.", code="paused", hint="Ask the site's staff to resume it.")
+    if not _owner_is_active(connection):
+        raise Disconnected(
+            "The owner of this connection may not be served.", code="owner_inactive", hint="Activate the user."
+        )
+
+
+def _owner_is_active(connection: Connection) -> bool:
+    """Tell whether a user's own connection has an active user; an organisation's outlives who consented."""
+    user_model = get_user_model()
+    if connection.owner_model != user_model._meta.label_lower:
+        return True
+    if connection.user is not None and str(connection.user.pk) == connection.owner_id:
+        return bool(connection.user.is_active)
+    owner = user_model._default_manager.filter(pk=connection.owner_id).first()
+    return owner is not None and bool(owner.is_active)

@@ -1,0 +1,178 @@
+"""Start: remember a pending authorization, and say where to send the browser."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django.conf import settings as django_settings
+from django.db import router
+from django.db.models import F
+from django.urls import reverse
+from django.utils import translation
+
+from django_oauth_flows.conf import settings
+from django_oauth_flows.exceptions import AuthorizationError, ConfigurationError, ScopeNotAllowed
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.binding import browser_cookie, hash_session
+from django_oauth_flows.flows.returning import safe_next_url
+from django_oauth_flows.flows.values import AUTHORIZATION_LIFETIME, StartedAuthorization
+from django_oauth_flows.managers import allows, hash_secret, owner_key
+from django_oauth_flows.models import AuthorizationRequest, Connection, Provider
+from django_oauth_flows.protocol.flow import flow_for
+from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.statements import Insert, Select, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.db.models import Model
+
+    from django_oauth_flows.protocol.messages import PendingAuthorization
+
+STARTS_PER_MINUTE = 60
+"""How often one user may start at one provider within a minute."""
+
+LIVE_REQUESTS = 20
+"""How many authorizations one user may have pending at one provider; starting another ends the oldest."""
+
+
+def start_authorization(
+    provider: Provider,
+    *,
+    user: AbstractBaseUser,
+    session_auth_hash: str,
+    site_url: str = "",
+    owner: Model | None = None,
+    scopes: Iterable[str] | None = None,
+    reconnect: Connection | None = None,
+    parameters: Mapping[str, str] | None = None,
+    next_url: str = "",
+) -> StartedAuthorization:
+    """Start connecting an account of ``user`` at ``provider``, on behalf of ``owner`` (default: the user).
+
+    ``scopes`` default to the provider's; with ``reconnect``, to those plus what that connection had asked for.
+    ``session_auth_hash`` is ``user.get_session_auth_hash()``; ``site_url`` the origin to use if none is configured.
+
+    Raises :class:`AuthorizationError` (``not_allowed``, ``provider_disabled``, ``parameter_required``),
+    :class:`ScopeNotAllowed`, :class:`ConfigurationError` (``base_url_required``, ``provider_misconfigured``), and for
+    OAuth 1.0a, which asks for temporary credentials here, :class:`TokenEndpointError`. RFC 6749 §4.1.1, RFC 5849 §2.1.
+    """
+    if not provider.enabled or provider.paused:
+        raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
+    owner_model, owner_id = _checked_owner(provider, user=user, owner=owner, reconnect=reconnect)
+    wanted = _checked_scopes(provider, scopes, reconnect)
+    values = dict(reconnect.parameters if reconnect else parameters or {})
+    callback = redirect_uri(provider, site_url=site_url)
+    _make_room(user, provider)
+    state, browser = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(32))
+    pending, authorization_url = flow_for(provider.registration(values)).start(
+        redirect_uri=callback, scopes=wanted, state=state
+    )
+    request = AuthorizationRequest(
+        id=uuid.uuid4(),
+        state_hash=hash_secret(state),
+        provider=provider,
+        user_id=user.pk,
+        session_auth_hash=hash_session(session_auth_hash),
+        browser_hash=hash_secret(browser),
+        owner_model=owner_model,
+        owner_id=owner_id,
+        reconnects=reconnect,
+        requested_scopes=wanted,
+        parameters=values,
+        redirect_uri=callback,
+        next_url=safe_next_url(next_url),
+        configuration_fingerprint=provider.fingerprint(values),
+    )
+    _seal_pending(request, pending)
+    _REQUEST.run(request)
+    return StartedAuthorization(authorization_url, browser_cookie(request.pk, browser, path=urlsplit(callback).path))
+
+
+def redirect_uri(provider: Provider, *, site_url: str = "") -> str:
+    """Return the provider's one redirect URI, the same in every language.
+
+    The origin is the provider's ``redirect_base_url``, else ``OAUTH_FLOWS["BASE_URL"]``, else ``site_url``. Raise
+    :class:`ConfigurationError` (``base_url_required``) if all are empty.
+    """
+    base = (provider.redirect_base_url or settings.base_url or site_url).rstrip("/")
+    if not base:
+        raise ConfigurationError(
+            "The site's public address is not configured, and this request's Host header cannot be trusted for it.",
+            code="base_url_required",
+            hint='Set OAUTH_FLOWS = {"BASE_URL": "https://your.site"}, or list the real hosts in ALLOWED_HOSTS.',
+        )
+    with translation.override(_language_of_addresses()):
+        return base + reverse("oauth_flows:callback", args=[provider.slug])
+
+
+def _language_of_addresses() -> str:
+    """Return the site's own language as ``i18n_patterns`` spells it: a site in ``en-us`` has addresses below ``/en/``."""
+    try:
+        return translation.get_supported_language_variant(django_settings.LANGUAGE_CODE)
+    except LookupError:
+        return django_settings.LANGUAGE_CODE
+
+
+def _checked_owner(
+    provider: Provider, *, user: AbstractBaseUser, owner: Model | None, reconnect: Connection | None
+) -> tuple[str, str]:
+    target: Model = reconnect if reconnect is not None else (owner if owner is not None else user)
+    if not allows(user, "use", provider) or not allows(user, "manage", target):
+        raise AuthorizationError("You may not connect this account.", code="not_allowed", hint="Ask its owner.")
+    if reconnect is not None:
+        return reconnect.owner_model, reconnect.owner_id
+    return owner_key(target)
+
+
+def _checked_scopes(provider: Provider, scopes: Iterable[str] | None, reconnect: Connection | None) -> tuple[str, ...]:
+    allowed = {*provider.scopes, *provider.allowed_scopes}
+    if scopes is None:
+        before = reconnect.requested_scopes if reconnect is not None else ()
+        return tuple(dict.fromkeys([*provider.scopes, *(scope for scope in before if scope in allowed)]))
+    wanted = tuple(dict.fromkeys(scopes))
+    if any(scope not in allowed for scope in wanted):
+        raise ScopeNotAllowed(f"A scope that {provider} does not list was asked for.")
+    return wanted
+
+
+def _seal_pending(request: AuthorizationRequest, pending: PendingAuthorization) -> None:
+    request.seal("code_verifier", pending.code_verifier)
+    if pending.temporary_credentials is not None:
+        request.seal("temporary_token", pending.temporary_credentials.token)
+        request.seal("temporary_token_secret", pending.temporary_credentials.token_secret)
+
+
+def _make_room(user: AbstractBaseUser, provider: Provider) -> None:
+    """Keep a flood of starts bounded: expire the oldest pending requests, and refuse when they come too fast."""
+    using = router.db_for_write(AuthorizationRequest)
+    rows: list[Any] = _RECENT.rows(using=using, user_id=user.pk, provider_id=provider.pk)
+    if sum(row.age < timedelta(minutes=1) for row in rows) >= STARTS_PER_MINUTE:
+        raise AuthorizationError(
+            "You have started this too often.", code="too_many_starts", hint="Wait a minute, then start once more."
+        )
+    pending = [row.pk for row in rows if row.taken_at is None]
+    if surplus := pending[LIVE_REQUESTS - 1 :]:
+        AuthorizationRequest.objects.filter(pk__in=surplus, expires_at__gt=DatabaseNow()).update(
+            expires_at=DatabaseNow()
+        )
+
+
+_LIFETIME = timedelta(seconds=AUTHORIZATION_LIFETIME)
+_REQUEST = Insert[AuthorizationRequest](expires_at=DatabaseNow() + _LIFETIME)
+_RECENT = Select(
+    lambda: (
+        AuthorizationRequest.objects.filter(
+            user=Slot("user_id"), provider=Slot("provider_id"), expires_at__gt=DatabaseNow() - _LIFETIME
+        )
+        .annotate(age=DatabaseNow() - F("created_at"))
+        .order_by("-created_at")
+    ),
+    columns={"": lambda _: ("id", "taken_at")},
+    limit=STARTS_PER_MINUTE + 1,
+)

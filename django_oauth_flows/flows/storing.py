@@ -1,0 +1,228 @@
+"""Store a grant: one Connection and its Token, created or replaced as a whole."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db import IntegrityError, router, transaction
+from django.db.models import F
+
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
+from django_oauth_flows.flows.history import announce, record
+from django_oauth_flows.flows.revoking import supersede
+from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Token
+from django_oauth_flows.models.connection import digest_parameters
+from django_oauth_flows.models.token import AT_REST
+from django_oauth_flows.signals import connection_authorized
+from django_oauth_flows.statements import Insert, Select, Slot, Update
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from django.contrib.auth.base_user import AbstractBaseUser
+
+    from django_oauth_flows.flows.values import Grant
+    from django_oauth_flows.protocol.messages import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Who holds the grant, and how it came about: everything of a connection but its tokens."""
+
+    provider: Provider
+    user: AbstractBaseUser | None
+    owner_model: str
+    owner_id: str
+    grant_type: Connection.GrantType
+    identity: Identity
+    requested_scopes: tuple[str, ...]
+    parameters: Mapping[str, str]
+    client_id: str
+    configuration_fingerprint: str
+    requested_at: datetime  # database time at which the tokens were asked for
+    actor: AbstractBaseUser | None = None
+    request: AuthorizationRequest | None = None  # the dance that brought the grant; it is closed with the storing
+
+    @property
+    def correlation_id(self) -> str:
+        """Return what ties the history's events to the dance."""
+        return self.request.pk.hex if self.request is not None else ""
+
+    def connection(self) -> Connection:
+        """Return an unsaved connection that says whose grant this is."""
+        return Connection(
+            provider=self.provider,
+            owner_model=self.owner_model,
+            owner_id=self.owner_id,
+            subject=self.identity.subject,
+            parameters=dict(self.parameters),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The connections a new grant meets: the one it replaces, and whether another owner has the same account."""
+
+    mine: Connection | None
+    shared: bool
+
+
+def holding_of(request: AuthorizationRequest, identity: Identity, *, user: AbstractBaseUser) -> Holding:
+    """Describe the grant that ``request`` (read with the database's ``now``) has brought for ``identity``."""
+    provider, kinds = request.provider, Connection.GrantType
+    oauth1 = provider.protocol == Provider.Protocol.OAUTH1
+    return Holding(
+        provider=provider,
+        user=user,
+        owner_model=request.owner_model,
+        owner_id=request.owner_id,
+        grant_type=kinds.TEMPORARY_CREDENTIALS if oauth1 else kinds.AUTHORIZATION_CODE,
+        identity=identity,
+        requested_scopes=request.requested_scopes,
+        parameters=request.parameters,
+        client_id=provider.client_id,
+        configuration_fingerprint=request.configuration_fingerprint,
+        requested_at=request.taken_at or request.now,  # type: ignore[attr-defined]
+        actor=user,
+        request=request,
+    )
+
+
+def neighbours(holding: Holding, *, reconnects: Connection | None = None) -> Neighbours:
+    """Find them in at most one query each."""
+    rows = [] if reconnects is None else [reconnects]
+    if holding.identity.subject is not None:
+        same = _SAME_ACCOUNT.rows(
+            using=router.db_for_write(Connection),
+            provider_id=holding.provider.pk,
+            subject=holding.identity.subject,
+            parameters_digest=digest_parameters(holding.parameters),
+        )
+        rows += [row for row in same if row not in rows]
+    owner = (holding.owner_model, holding.owner_id)
+    mine = [row for row in rows if (row.owner_model, row.owner_id) == owner]
+    by_subject = [row for row in mine if row.subject is not None and row.subject == holding.identity.subject]
+    shared = any((row.owner_model, row.owner_id) != owner and row.status != Connection.Status.REVOKED for row in rows)
+    return Neighbours(mine=next(iter([*by_subject, *mine]), None), shared=shared)
+
+
+_SAME_ACCOUNT = Select(
+    lambda: Connection.objects.filter(
+        provider=Slot("provider_id"), subject=Slot("subject"), parameters_digest=Slot("parameters_digest")
+    ).order_by()
+)
+_CONNECTION, _TOKEN = Insert[Connection](), Insert[Token]()
+_CONNECTED = Update(
+    lambda: (
+        AuthorizationRequest.objects.filter(pk=Slot("id")),
+        {"outcome": AuthorizationRequest.Outcome.CONNECTED, "connection_id": Slot("connection_id")},
+    )
+)
+
+
+def store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: ConnectionEvent.Kind) -> Connection:
+    """Create the connection, or replace ``mine``'s grant, in one transaction; announce it after the commit.
+
+    A concurrent creation of the same account is met by replacing what the other one stored.
+    """
+    try:
+        return _store(holding, grant, mine=mine, kind=kind)
+    except IntegrityError:
+        if mine is not None or holding.identity.subject is None:
+            raise
+        return _store(holding, grant, mine=neighbours(holding).mine, kind=kind)
+
+
+def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: ConnectionEvent.Kind) -> Connection:
+    with transaction.atomic(using=router.db_for_write(Connection)):
+        connection = mine if mine is not None else Connection(id=uuid.uuid4())
+        _describe(connection, holding, grant)
+        if mine is None:
+            _CONNECTION.run(connection)
+        else:
+            connection.save(force_update=True)
+        _store_token(connection, holding, grant, replaces=mine is not None)
+        record(kind, connection, actor=holding.actor, correlation_id=holding.correlation_id)
+        if holding.request is not None:
+            using = router.db_for_write(AuthorizationRequest)
+            _CONNECTED.run(using=using, id=holding.request.pk, connection_id=connection.pk)
+        announce(connection_authorized, connection, created=mine is None)
+    return connection
+
+
+def _describe(connection: Connection, holding: Holding, grant: Grant) -> None:
+    connection.provider = holding.provider
+    connection.user_id = holding.user.pk if holding.user is not None else None
+    connection.owner_model, connection.owner_id = holding.owner_model, holding.owner_id
+    connection.grant_type = holding.grant_type
+    if holding.identity.subject is not None:
+        connection.subject = holding.identity.subject
+    connection.label = holding.identity.label[:255] or connection.label
+    connection.requested_scopes = holding.requested_scopes
+    connection.granted_scopes = holding.requested_scopes if grant.scopes is None else grant.scopes
+    connection.parameters = dict(holding.parameters)
+    connection.parameters_digest = digest_parameters(holding.parameters)
+    connection.status, connection.reason = Connection.Status.ACTIVE, ""
+    connection.authorized_at, connection.revoked_at = holding.requested_at, None
+
+
+def _store_token(connection: Connection, holding: Holding, grant: Grant, *, replaces: bool) -> None:
+    """Write the new tokens over the old ones by compare-and-swap; a refresh in flight loses to this newer grant."""
+    while replaces:
+        old = Token.objects.filter(connection=connection).first()
+        if old is None:
+            break
+        old.connection = connection
+        keeps_refresh_token = _keeps_refresh_token(old, holding, grant)
+        new = _columns(old.pk, connection, holding, grant, renewable=bool(grant.refresh_token) or keeps_refresh_token)
+        if keeps_refresh_token:
+            del new["refresh_token"], new["refresh_token_expires_at"]
+        if Token.objects.filter(pk=old.pk, generation=old.generation).update(**new, generation=F("generation") + 1):
+            supersede(old, grant, keeps_refresh_token=keeps_refresh_token)
+            return
+    pk = uuid.uuid4()
+    columns = _columns(pk, connection, holding, grant, renewable=bool(grant.refresh_token))
+    _TOKEN.run(Token(id=pk, connection=connection, **columns))
+
+
+def _keeps_refresh_token(old: Token, holding: Holding, grant: Grant) -> bool:
+    """Tell whether the old refresh token goes on: many servers send one only with the first consent (RFC 6749 §6)."""
+    same_grantor = (old.client_id, old.configuration_fingerprint) == (
+        holding.client_id,
+        holding.configuration_fingerprint,
+    )
+    return old.refresh_token is not None and grant.refresh_token is None and grant.token_secret is None and same_grantor
+
+
+def _columns(
+    pk: uuid.UUID, connection: Connection, holding: Holding, grant: Grant, *, renewable: bool
+) -> dict[str, Any]:
+    """Return every column of a freshly granted token, sealed for row ``pk``, its machinery at rest."""
+    token, now = Token(id=pk, connection=connection), holding.requested_at
+    expires_at = expiry(holding.provider, expires_in=grant.expires_in, now=now)
+    refresh_expires_at = refresh_expiry(holding.provider, expires_in=grant.refresh_token_expires_in, now=now)
+    return {
+        "access_token": token.seal("access_token", grant.access_token),
+        "token_secret": token.seal("token_secret", grant.token_secret),
+        "refresh_token": token.seal("refresh_token", grant.refresh_token),
+        "token_type": grant.token_type,
+        "extra": dict(grant.extra),
+        "client_id": holding.client_id,
+        "configuration_fingerprint": holding.configuration_fingerprint,
+        "issued_at": now,
+        "expires_at": expires_at,
+        "refresh_token_expires_at": refresh_expires_at if grant.refresh_token else None,
+        "next_refresh_at": next_refresh(holding.provider, expires_at=expires_at, now=now) if renewable else None,
+        "last_refreshed_at": None,
+        **AT_REST,
+    }
+
+
+def database_now(provider: Provider) -> datetime:
+    """Ask the database for its present time."""
+    now: datetime = Provider.objects.filter(pk=provider.pk).values_list(DatabaseNow(), flat=True).get()
+    return now

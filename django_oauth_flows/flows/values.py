@@ -1,0 +1,140 @@
+"""What the verbs return and pass to each other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from django_oauth_flows.protocol.messages import Credentials, Identity, TokenCredentials, TokenResponse
+from django_oauth_flows.protocol.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from uuid import UUID
+
+    from django_oauth_flows.models import Connection, Provider
+
+AUTHORIZATION_LIFETIME = 600
+"""Seconds a user has to come back from the provider; also how long a parked grant waits for a yes."""
+
+CompletionKind = Literal["connected", "already_connected", "in_progress", "different_account", "account_shared"]
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserCookie:
+    """The cookie that binds one authorization to one browser: set it HttpOnly, SameSite=Lax, Secure on https."""
+
+    name: str
+    value: Secret
+    path: str
+    max_age: int  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class StartedAuthorization:
+    """Where to send the browser, and the cookie to send with it."""
+
+    authorization_url: str = field(repr=False)
+    cookie: BrowserCookie
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How a callback ended.
+
+    ``connected``, or ``already_connected`` for a repeat of it; ``in_progress`` while a parallel request completes it;
+    ``different_account`` and ``account_shared``: the grant is parked until the user answers the parked page, to which
+    ``cookie`` belongs.
+    """
+
+    kind: CompletionKind
+    request_id: UUID
+    connection: Connection | None = None
+    next_url: str = ""
+    cookie: BrowserCookie | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedAuthorization:
+    """A grant that waits for the user's yes."""
+
+    kind: CompletionKind
+    request_id: UUID
+    provider: Provider
+    connection: Connection | None  # the one that was to be reconnected
+    label: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshResult:
+    """How a refresh ended well: ``refreshed`` is False when another worker's fresh token was adopted."""
+
+    refreshed: bool
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The tokens of one grant, of either protocol, on their way into storage. Lifetimes in seconds, None if unknown."""
+
+    access_token: Secret
+    token_secret: Secret | None = None
+    refresh_token: Secret | None = None
+    token_type: str = "Bearer"
+    expires_in: int | None = None
+    refresh_token_expires_in: int | None = None
+    scopes: tuple[str, ...] | None = None  # None: as requested
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, tokens: TokenResponse | TokenCredentials, *, kept: tuple[str, ...] = ()) -> Grant:
+        """Build from a protocol answer, keeping only the allow-listed ``kept`` members of the rest."""
+        extra = {name: tokens.extra[name] for name in kept if name in tokens.extra}
+        if isinstance(tokens, TokenCredentials):
+            return cls(access_token=tokens.token, token_secret=tokens.token_secret, token_type="OAuth", extra=extra)
+        return cls(
+            access_token=tokens.access_token,
+            refresh_token=tokens.refresh_token,
+            token_type=tokens.token_type,
+            expires_in=tokens.expires_in,
+            refresh_token_expires_in=tokens.refresh_token_expires_in,
+            scopes=tokens.scopes,
+            extra=extra,
+        )
+
+    @property
+    def credentials(self) -> Credentials:
+        """Return what authenticates an API call."""
+        return Credentials(access_token=self.access_token, token_secret=self.token_secret, token_type=self.token_type)
+
+    def to_parked(self, identity: Identity) -> Secret:
+        """Serialise for parking; only ever stored sealed."""
+        return Secret(
+            json.dumps(
+                {
+                    "access_token": self.access_token.reveal(),
+                    "token_secret": self.token_secret.reveal() if self.token_secret else None,
+                    "refresh_token": self.refresh_token.reveal() if self.refresh_token else None,
+                    "token_type": self.token_type,
+                    "expires_in": self.expires_in,
+                    "refresh_token_expires_in": self.refresh_token_expires_in,
+                    "scopes": self.scopes,
+                    "extra": dict(self.extra),
+                    "subject": identity.subject,
+                    "label": identity.label,
+                }
+            )
+        )
+
+    @classmethod
+    def from_parked(cls, parked: Secret) -> tuple[Grant, Identity]:
+        """Read back what :meth:`to_parked` wrote."""
+        values = json.loads(parked.reveal())
+        identity = Identity(subject=values.pop("subject"), label=values.pop("label"))
+        for name in ("access_token", "token_secret", "refresh_token"):
+            values[name] = Secret(values[name]) if values[name] else None
+        values["scopes"] = None if values["scopes"] is None else tuple(values["scopes"])
+        return cls(**values), identity
