@@ -1,0 +1,46 @@
+"""What a connect form carries: which permissions to ask for, and which values the provider's addresses need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django_oauth_flows.models.provider_rules import ENDPOINTS
+from django_oauth_flows.protocol.placeholders import fill, placeholders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from django_oauth_flows.models import Connection, Provider
+
+PARAMETER = "parameter-"
+"""Prefix of the form fields that fill a provider's placeholders."""
+
+
+def scopes_to_ask_for(provider: Provider, wanted: Iterable[str], present: Connection | None) -> tuple[str, ...]:
+    """Return ``wanted`` beside the provider's own scopes and those of ``present``, which the new grant will replace.
+
+    Empty if nothing is wanted beyond what the provider asks for anyway.
+    """
+    wanted = tuple(wanted)
+    if not wanted:
+        return ()
+    allowed = {*provider.scopes, *provider.allowed_scopes}
+    kept = [scope for scope in present.requested_scopes if scope in allowed] if present is not None else []
+    return tuple(dict.fromkeys([*provider.scopes, *kept, *wanted]))
+
+
+def open_parameters(provider: Provider) -> tuple[str, ...]:
+    """Return the placeholders in the provider's addresses that the user has to fill in, such as a shop's name."""
+    addresses = [*(getattr(provider, name) for name in (*ENDPOINTS, "api_base_url")), *provider.api_hosts]
+    names = dict.fromkeys(name for address in addresses for name in placeholders(address))
+    return tuple(name for name in names if name not in provider.parameters)
+
+
+def read_parameters(provider: Provider, form: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the values of :func:`open_parameters` in ``form``; None if one is missing or no part of an address."""
+    values = {name: form.get(PARAMETER + name, "").strip() for name in open_parameters(provider)}
+    try:
+        fill("".join(f"{{{name}}}" for name in values), values)
+    except ValueError:
+        return None
+    return values

@@ -1,0 +1,41 @@
+"""The pages; include them anywhere: ``path("oauth/", include("django_oauth_flows.urls"))``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.transaction import non_atomic_requests
+from django.urls import path
+from django.utils.module_loading import import_string
+from django.views.decorators.csrf import csrf_exempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest, HttpResponse
+
+app_name = "oauth_flows"
+
+
+def late(name: str) -> Callable[..., HttpResponse]:
+    """Return a view that is imported when it is first asked for: a site's first request should not wait for ours."""
+
+    def view(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        found: Callable[..., HttpResponse] = import_string(f"django_oauth_flows.views.{name}")
+        return found(request, **kwargs)
+
+    view.__name__ = view.__qualname__ = name.rpartition(".")[2]
+    # As the view itself is; Django looks at what stands in the URL configuration.
+    return non_atomic_requests(view)
+
+
+urlpatterns = [
+    path("", late("connections.connections"), name="connections"),
+    path("connect/<slug:slug>/", late("connecting.connect"), name="connect"),
+    path("connect/<slug:slug>/confirm/", late("connecting.confirm_connect"), name="confirm_connect"),
+    # The view refuses every POST; exempt, it does so after it has hidden the parameters from the log.
+    path("callback/<slug:slug>/", csrf_exempt(late("callback.callback")), name="callback"),
+    path("connections/<uuid:pk>/reconnect/", late("connecting.reconnect"), name="reconnect"),
+    path("connections/<uuid:pk>/disconnect/", late("connections.disconnect"), name="disconnect"),
+    path("parked/<uuid:request_id>/", late("parking.parked"), name="parked"),
+]

@@ -1,0 +1,1 @@
+"""The pages users see: parse the request, make one ``flows`` call, render."""

@@ -1,0 +1,159 @@
+"""Connect and reconnect: only ever by a POST of the logged-in user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import Http404, HttpResponseRedirect
+from django.urls import reverse
+
+from django_oauth_flows import flows
+from django_oauth_flows.forms import PARAMETER, open_parameters, read_parameters
+from django_oauth_flows.managers import allows
+from django_oauth_flows.models import Connection, Provider
+from django_oauth_flows.tickets import read_connect_ticket
+from django_oauth_flows.views.owning import named_owner, owner_name
+from django_oauth_flows.views.pages import page
+from django_oauth_flows.views.shielding import members_only, to_connections
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.db.models import Model
+    from django.http import HttpRequest, HttpResponse, QueryDict
+
+    from django_oauth_flows.flows.values import BrowserCookie, StartedAuthorization
+
+
+class SeeOther(HttpResponseRedirect):
+    """Redirect to a page that is fetched with GET, whatever this request was."""
+
+    status_code = 303
+
+
+def to_confirmation(request: HttpRequest, *, slug: str) -> str:
+    """Return the page that asks for the POST which this request was, or should be."""
+    return confirmation_url(slug, request.POST)
+
+
+@members_only("GET", "HEAD")
+def confirm_connect(request: HttpRequest, slug: str) -> HttpResponse:
+    """Ask before connecting: what will be connected, for whom; the form on it POSTs to ``connect``."""
+    provider = visible_provider(request, slug)
+    scopes, next_url = request.GET.get("scopes", "").split(), request.GET.get("next", "")
+    if ticket := request.GET.get("ticket"):
+        asked = read_connect_ticket(ticket, cast("AbstractBaseUser", request.user))
+        if asked.provider_slug != slug:
+            raise Http404
+        scopes, next_url = list(asked.scopes or ()), asked.next_url
+    owner = named_owner(request, request.GET.get("owner", ""))
+    context = {
+        "provider": provider,
+        "present": _present(provider, owner or cast("Model", request.user)),
+        "scopes": scopes,
+        "next": flows.safe_next_url(next_url),
+        "owner": owner,
+        "owner_name": owner_name(owner),
+        "parameters": [(PARAMETER + name, name) for name in open_parameters(provider)],
+    }
+    return page(request, "confirm_connect.html", context)
+
+
+@members_only("POST", after_login=to_confirmation)
+def connect(request: HttpRequest, slug: str) -> HttpResponse:
+    """Start connecting an account, for the logged-in user or an owner that they manage."""
+    provider = visible_provider(request, slug)
+    owner = named_owner(request, request.POST.get("owner", ""))
+    parameters = read_parameters(provider, request.POST)
+    if parameters is None:
+        return SeeOther(confirmation_url(slug, request.POST))
+    scopes = request.POST.get("scopes", "").split() or None
+    started = flows.start_authorization(
+        provider, scopes=scopes, owner=owner, parameters=parameters, **_starter(request)
+    )
+    return _to_provider(request, provider, started)
+
+
+@members_only("POST", after_login=to_connections)
+def reconnect(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Start renewing an existing connection."""
+    connection = manageable_connection(request, pk)
+    started = flows.start_authorization(connection.provider, reconnect=connection, **_starter(request))
+    return _to_provider(request, connection.provider, started)
+
+
+def visible_provider(request: HttpRequest, slug: str) -> Provider:
+    """Return the enabled provider; one that is unknown, disabled or somebody else's is the same 404."""
+    provider = Provider.objects.offered(slug)
+    if provider is None or not allows(request.user, "use", provider):
+        raise Http404("There is no such provider.")
+    return provider
+
+
+def manageable_connection(request: HttpRequest, pk: UUID) -> Connection:
+    """Return a connection that the user may manage; anybody else's does not exist."""
+    connection = Connection.objects.select_related("provider").filter(pk=pk).first()
+    if connection is None or not allows(request.user, "manage", connection):
+        raise Http404("There is no such connection.")
+    return connection
+
+
+def session_auth_hash(request: HttpRequest) -> str:
+    """Return what changes with the user's password, "" for an anonymous user."""
+    return request.user.get_session_auth_hash() if request.user.is_authenticated else ""
+
+
+def set_cookie(request: HttpRequest, response: HttpResponse, cookie: BrowserCookie) -> None:
+    """Bind the browser to one authorization."""
+    response.set_cookie(
+        cookie.name,
+        cookie.value.reveal(),
+        max_age=cookie.max_age,
+        path=cookie.path,
+        secure=request.is_secure(),
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def confirmation_url(slug: str, values: QueryDict) -> str:
+    """Return the confirm page for what a connect form says."""
+    query = [(name, values[name]) for name in ("scopes", "next", "owner") if values.get(name)]
+    return reverse("oauth_flows:confirm_connect", args=[slug]) + (f"?{urlencode(query)}" if query else "")
+
+
+def _present(provider: Provider, owner: Model) -> Connection | None:
+    present = Connection.objects.for_owner(owner).active(provider.slug)
+    return present.order_by("-authorized_at").first()
+
+
+def _starter(request: HttpRequest) -> dict[str, Any]:
+    # A Host header may only name the site if Django has checked it against real names.
+    trusted = "*" not in settings.ALLOWED_HOSTS
+    return {
+        "user": request.user,
+        "session_auth_hash": session_auth_hash(request),
+        "site_url": f"{request.scheme}://{request.get_host()}" if trusted else "",
+        "next_url": request.POST.get("next", ""),
+    }
+
+
+def _to_provider(request: HttpRequest, provider: Provider, started: StartedAuthorization) -> HttpResponse:
+    response: HttpResponse = SeeOther(started.authorization_url)
+    if _forms_are_restricted():
+        # Chromium holds a form's redirects to the directive, too; a page that moves on by itself is no form's redirect.
+        context = {"provider": provider, "authorization_url": started.authorization_url}
+        response = page(request, "leaving.html", context)
+        response["Refresh"] = f"0; url={started.authorization_url}"
+    set_cookie(request, response, started.cookie)
+    return response
+
+
+def _forms_are_restricted() -> bool:
+    """Tell whether the site's content security policy, Django's own or that of django-csp, says where forms may go."""
+    own: dict[str, Any] = getattr(settings, "SECURE_CSP", None) or {}
+    other: dict[str, Any] = getattr(settings, "CONTENT_SECURITY_POLICY", None) or {}
+    return "form-action" in own or "form-action" in other.get("DIRECTIVES", {})

@@ -1,0 +1,107 @@
+"""The page of connected accounts, and disconnecting one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Q
+
+from django_oauth_flows import flows
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.forms import open_parameters
+from django_oauth_flows.managers import allows, owner_key
+from django_oauth_flows.models import Connection, Provider
+from django_oauth_flows.views.connecting import SeeOther, manageable_connection
+from django_oauth_flows.views.owning import connections_url, named_owner, owner_name
+from django_oauth_flows.views.pages import page
+from django_oauth_flows.views.shielding import members_only, to_connections
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from django.db.models import Model
+    from django.http import HttpRequest, HttpResponse
+
+SHOWN_AFTER_DISCONNECT = timedelta(days=7)
+
+
+@members_only("GET", "HEAD")
+def connections(request: HttpRequest) -> HttpResponse:
+    """List what is connected, as whom, since when and in which health, and what could be. ``?owner=app.model:pk``: whose."""
+    owner = named_owner(request, request.GET.get("owner", ""))
+    rows = _connections(request, owner)
+    live = [row for row in rows if row.status != Connection.Status.REVOKED]
+    shared = flows.shares_grant(live)
+    for row in live:
+        _describe(request, row, is_shared=row.pk in shared)
+    context = {
+        "owner": owner,
+        "owner_name": owner_name(owner),
+        "connections": live,
+        "disconnected": [row for row in rows if row.status == Connection.Status.REVOKED],
+        "providers": _providers(request, owner),
+    }
+    return page(request, "connections.html", context)
+
+
+@members_only("POST", after_login=to_connections)
+def disconnect(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Disconnect; doing it twice is doing it once. The page it leads to tells how it went at the provider."""
+    connection = manageable_connection(request, pk)
+    flows.revoke(connection, actor=request.user)
+    return SeeOther(connections_url(request, connection))
+
+
+def health_of(connection: Connection) -> str:
+    """Return one word for how a connection stands; ``connection.now`` is the database's present time.
+
+    ``paused`` by staff; ``broken`` until the user reconnects; ``ended``: expired for good; ``failing``: the service has
+    not renewed it lately, and is asked again; ``limited``: works with fewer permissions; ``working``.
+    """
+    try:
+        token = connection.token
+    except ObjectDoesNotExist:
+        token = None
+    if connection.paused or connection.provider.paused:
+        return "paused"
+    if connection.status == Connection.Status.REAUTHORIZATION_REQUIRED or token is None:
+        return "broken"
+    now = connection.now  # type: ignore[attr-defined]
+    if token.expires_at is not None and token.expires_at <= now and token.refresh_token is None:
+        return "ended"
+    if token.failure_count:
+        return "failing"
+    return "limited" if connection.missing_scopes else "working"
+
+
+def _describe(request: HttpRequest, row: Any, *, is_shared: bool) -> None:
+    """Tell the template what it need not find out: the connection's health, and what this user may do with it."""
+    row.health = health_of(row)
+    row.is_shared = is_shared
+    row.may_manage = allows(request.user, "manage", row)
+    connectable = row.provider.enabled and bool(row.provider.authorization_endpoint)
+    row.may_reconnect = row.may_manage and connectable and row.health != "paused"
+
+
+def _connections(request: HttpRequest, owner: Model | None) -> list[Connection]:
+    """Return what ``owner`` has; of the user also what they consented to for others. Disconnected ones for a week."""
+    owner_model, owner_id = owner_key(owner or cast("Model", request.user))
+    whose = Q(owner_model=owner_model, owner_id=owner_id)
+    if owner is None:
+        whose |= Q(user=request.user)
+    recent = ~Q(status=Connection.Status.REVOKED) | Q(revoked_at__gt=DatabaseNow() - SHOWN_AFTER_DISCONNECT)
+    rows = Connection.objects.select_related("provider", "token", "user").prefetch_related("revocations")
+    rows = rows.filter(whose, recent).annotate(now=DatabaseNow()).order_by("provider__name", "created_at")
+    return [row for row in rows if allows(request.user, "view", row)]
+
+
+def _providers(request: HttpRequest, owner: Model | None) -> list[Provider]:
+    """Return where an account can be connected, each with ``needs_parameters``: whether its page has to ask first."""
+    if owner is not None and not allows(request.user, "manage", owner):
+        return []
+    rows: list[Any] = list(Provider.objects.enabled().filter(paused=False))
+    for row in rows:
+        row.needs_parameters = bool(open_parameters(row))
+    return [row for row in rows if allows(request.user, "use", row)]
