@@ -1,0 +1,291 @@
+"""Providers: a form for newcomers first, the rest below; drained before they are deleted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Count, Q
+from django.utils.decorators import method_decorator
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from django.views.decorators.debug import sensitive_post_parameters
+
+from django_oauth_flows import flows
+from django_oauth_flows.admin.pages import AccessiblePages
+from django_oauth_flows.admin.provider_form import SECRET_FIELDS, WRITE_ONLY, ProviderForm
+from django_oauth_flows.exceptions import ConfigurationError
+from django_oauth_flows.models import Connection, Provider, Revocation
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+
+LIVE = ~Q(connections__status=Connection.Status.REVOKED)
+
+
+@admin.register(Provider)
+class ProviderAdmin(AccessiblePages):
+    """Manage providers."""
+
+    form = ProviderForm
+    list_display = ("name", "slug", "protocol", "state", "live_connections", "secret_state")
+    list_filter = ("protocol", "enabled", "paused", "internal")
+    search_fields = ("name", "slug", "client_id")
+    save_as = False
+    actions = ("enable", "disable", "pause", "resume", "disconnect_all")
+    fieldsets = (
+        (None, {"fields": ("name", "slug", "protocol", "enabled", "redirect_uri_to_copy")}),
+        (
+            _("Client"),
+            {"fields": ("client_id", "new_client_secret", "token_endpoint_auth_method", "scopes", "allowed_scopes")},
+        ),
+        (
+            _("Endpoints"),
+            {
+                "fields": (
+                    "issuer",
+                    "authorization_response_iss_parameter_supported",
+                    "authorization_endpoint",
+                    "token_endpoint",
+                    "temporary_credential_endpoint",
+                    "revocation_endpoint",
+                    "userinfo_endpoint",
+                    "api_base_url",
+                    "api_hosts",
+                    "current_client_secret",
+                )
+            },
+        ),
+        (_("Account identity"), {"fields": ("identity_source", "subject_path", "label_path", "unique_subject")}),
+        (
+            _("OAuth 1.0a"),
+            {
+                "classes": ("collapse",),
+                "fields": ("signature_method", "signature_placement", "realm", "new_private_key"),
+            },
+        ),
+        (
+            _("Stored secrets"),
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "client_secret_expires_at",
+                    "cleared",
+                ),
+            },
+        ),
+        (
+            _("Token life"),
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "access_token_lifetime",
+                    "refresh_token_lifetime",
+                    "refresh_token_idle_lifetime",
+                    "rotates_refresh_token",
+                    "reuse_grace",
+                    "refresh_margin",
+                    "revocation_effect",
+                ),
+            },
+        ),
+        (
+            _("Limits"),
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "stale_refresh_budget",
+                    "refresh_deadline",
+                    "lease_duration",
+                    "request_deadline",
+                ),
+            },
+        ),
+        (
+            _("Advanced"),
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "paused",
+                    "internal",
+                    "redirect_base_url",
+                    "code_challenge_method",
+                    "scope_separator",
+                    "parameters",
+                    "dialect",
+                    "new_proxy",
+                    "ca_bundle",
+                    "console_url",
+                    "account_url",
+                ),
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
+        """Count live connections in the same query."""
+        rows: QuerySet[Provider] = super().get_queryset(request).annotate(live=Count("connections", filter=LIVE))
+        return rows
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> tuple[str, ...]:
+        """Fix the slug once it is part of a redirect URI; guard the switch that opens the private network."""
+        fixed = ("redirect_uri_to_copy",) if obj is None else ("redirect_uri_to_copy", "slug")
+        return fixed if request.user.has_perm("oauth_flows.change_internal_provider") else (*fixed, "internal")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
+        """Leave the write-only fields out for staff who may only look."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        return [
+            (title, {**options, "fields": [f for f in options["fields"] if f not in WRITE_ONLY]})
+            for title, options in fieldsets
+        ]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Tell the row the site's address, for its redirect URI."""
+        provider = super().get_object(request, object_id, from_field)
+        if provider is not None:
+            provider.site_url = f"{request.scheme}://{request.get_host()}"
+        return provider
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse to be asked about secrets."""
+        return not any(column in lookup for column in SECRET_FIELDS.values()) and super().lookup_allowed(
+            lookup, value, request
+        )
+
+    def has_delete_permission(self, request: HttpRequest, obj: Provider | None = None) -> bool:
+        """Allow deletion only of a provider that has been disabled and drained."""
+        return super().has_delete_permission(request, obj) and (obj is None or not _occupied(obj))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """List what goes with the providers; name those that still have live connections as protected."""
+        protected = [_occupied(provider) for provider in objs if _occupied(provider)]
+        names = [str(provider) for provider in objs]
+        return names, {str(Provider._meta.verbose_name_plural): len(names)}, set(), protected
+
+    def delete_model(self, request: HttpRequest, obj: Provider) -> None:
+        """Delete a drained provider with its history."""
+        _delete_drained(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        """Delete drained providers."""
+        for provider in queryset:
+            _delete_drained(provider)
+
+    @method_decorator(sensitive_post_parameters(*WRITE_ONLY))
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Keep entered secrets out of error reports."""
+        response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        return response
+
+    @admin.display(description=_("redirect URI"))
+    def redirect_uri_to_copy(self, obj: Provider | None) -> str:
+        """Show what has to be registered at the provider, exactly."""
+        if obj is None or not obj.slug:
+            return str(_("Shown after the first save: register it at the service."))
+        try:
+            uri = flows.redirect_uri(obj, site_url=getattr(obj, "site_url", ""))
+        except ConfigurationError as error:
+            return error.hint
+        return format_html("<code>{}</code>", uri)
+
+    @admin.display(description=_("state"))
+    def state(self, obj: Provider) -> str:
+        """Show the switches in words."""
+        words: list[Any] = [_("paused")] if obj.paused else [_("enabled") if obj.enabled else _("disabled")]
+        if obj.internal:
+            words.append(_("internal"))
+        if obj.alarm:
+            words.append(_("client refused: %(code)s") % {"code": obj.alarm})
+        return ", ".join(str(word) for word in words)
+
+    @admin.display(description=_("live connections"), ordering="live")
+    def live_connections(self, obj: Provider) -> int:
+        """Show how many connections would end with it."""
+        return int(obj.live)  # type: ignore[attr-defined]
+
+    @admin.display(description=_("client secret"))
+    def secret_state(self, obj: Provider) -> str:
+        """Show whether a secret is stored, and nothing about it."""
+        stored = obj.client_secret is not None or obj.private_key is not None
+        return str(_("stored") if stored else _("none"))
+
+    @admin.action(description=_("Enable"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        """Accept new connections."""
+        self._switch(request, queryset, enabled=True)
+
+    @admin.action(description=_("Disable: accept no new connections"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        """Accept no new connections; existing ones go on."""
+        self._switch(request, queryset, enabled=False)
+
+    @admin.action(description=_("Pause: serve no token at all"), permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        """Stop at once."""
+        self._switch(request, queryset, paused=True)
+
+    @admin.action(description=_("Resume"), permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        """Go on."""
+        self._switch(request, queryset, paused=False)
+
+    @admin.action(description=_("Disconnect all connections"), permissions=["drain"])
+    def disconnect_all(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
+        """Drain: disable, and disconnect everything."""
+        for provider in queryset:
+            Provider.objects.filter(pk=provider.pk).update(enabled=False)
+            live = Connection.objects.select_related("provider").filter(provider=provider)
+            count = 0
+            for connection in live.exclude(status=Connection.Status.REVOKED).iterator():
+                flows.revoke(connection, actor=request.user)
+                count += 1
+            self.log_change(request, provider, f"disabled; {count} connections disconnected")
+            message = ngettext(
+                "%(name)s: %(count)d connection disconnected.", "%(name)s: %(count)d connections disconnected.", count
+            )
+            self.message_user(request, message % {"name": provider, "count": count}, messages.SUCCESS)
+
+    def has_drain_permission(self, request: HttpRequest) -> bool:
+        """Disconnecting people is more than changing a row."""
+        return request.user.has_perm("oauth_flows.revoke_connection") and self.has_change_permission(request)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[Provider], **values: bool) -> None:
+        for provider in queryset:
+            if not self.has_change_permission(request, provider):
+                raise PermissionDenied
+            for name, value in values.items():
+                setattr(provider, name, value)
+            provider.save(update_fields=[*values, "updated_at"])
+            self.log_change(request, provider, ", ".join(f"{name} set to {value}" for name, value in values.items()))
+        self.message_user(request, _("Done."), messages.SUCCESS)
+
+
+def _occupied(provider: Provider) -> str:
+    """Return why a provider cannot be deleted yet, "" if it can."""
+    live = Connection.objects.filter(provider=provider).exclude(status=Connection.Status.REVOKED).count()
+    waiting = Revocation.objects.filter(provider=provider, outcome=Revocation.Outcome.PENDING).count()
+    if not live and not waiting:
+        return ""
+    return f"{provider}: {live} live connections, {waiting} revocations still to be done"
+
+
+def _delete_drained(provider: Provider) -> None:
+    with transaction.atomic():
+        if reason := _occupied(provider):
+            raise PermissionDenied(reason)
+        Revocation.objects.filter(provider=provider).delete()
+        Connection.objects.filter(provider=provider).delete()
+        provider.delete()

@@ -1,0 +1,134 @@
+"""The provider form: secrets go in and never come out, and cannot be sent elsewhere by who does not know them."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from django_oauth_flows.exceptions import DecryptionError
+from django_oauth_flows.models import Connection, Provider
+from django_oauth_flows.models.provider_rules import CREDENTIALED_ENDPOINTS
+from django_oauth_flows.protocol.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET_FIELDS = {
+    "new_client_secret": "client_secret",
+    "new_private_key": "private_key",
+    "new_proxy": "proxy",
+}
+"""Form field → sealed column."""
+
+WRITE_ONLY = (*SECRET_FIELDS, "cleared", "current_client_secret")
+"""Form fields that are no columns: what is entered there never comes out."""
+
+KEEP = _("Leave blank to keep what is stored.")
+
+
+def _secret_field(label: Any, *, help_text: Any = KEEP, multiline: bool = False) -> forms.CharField:
+    attributes = {"autocomplete": "new-password", "spellcheck": "false"}
+    widget = (
+        forms.Textarea({**attributes, "rows": 6})
+        if multiline
+        else forms.PasswordInput({**attributes, "class": "vTextField"})
+    )
+    return forms.CharField(label=label, required=False, strip=True, widget=widget, help_text=help_text)
+
+
+class _Unrepeated(forms.Textarea):
+    """A text area that forgets what was typed, so that an error page does not show it."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        return super().get_context(name, None, attrs)
+
+
+class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Edit a provider; the sealed columns have write-only fields of their own."""
+
+    new_client_secret = _secret_field(_("Client secret"))
+    new_private_key = _secret_field(_("Private key (PEM)"), multiline=True)
+    new_proxy = _secret_field(
+        _("Proxy URL"), help_text=_("For this provider only. Leave blank to keep what is stored.")
+    )
+    cleared = forms.MultipleChoiceField(
+        label=_("Remove stored secrets"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        choices=[
+            ("client_secret", _("client secret")),
+            ("private_key", _("private key")),
+            ("proxy", _("proxy URL")),
+        ],
+    )
+    current_client_secret = _secret_field(
+        _("Present client secret"),
+        help_text=_("Only needed to change the host of an address that receives secrets: prove that you know them."),
+    )
+
+    class Meta:
+        model = Provider
+        fields = "__all__"  # noqa: DJ007 - the sealed columns are not editable
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["new_private_key"].widget = _Unrepeated({"rows": 6, "autocomplete": "off", "spellcheck": "false"})
+        self.before = Provider.objects.filter(pk=self.instance.pk).first()
+
+    def clean(self) -> dict[str, Any] | None:
+        """Ask for the stored secret when it, or users' tokens, would go to another host."""
+        cleaned = super().clean() or {}
+        moved = list(self._moved(cleaned))
+        if moved and self.before is not None and not self._knows_secret(cleaned):
+            live = Connection.objects.filter(provider=self.before).exclude(status=Connection.Status.REVOKED).count()
+            message = _(
+                "%(fields)s would send secrets to another host; %(count)d connections use this provider. "
+                "Enter the present client secret to confirm."
+            )
+            self.add_error("current_client_secret", message % {"fields": ", ".join(moved), "count": live})
+        return cleaned
+
+    def save(self, commit: bool = True) -> Provider:
+        """Seal what was entered, blank what was to be removed."""
+        for field, column in SECRET_FIELDS.items():
+            if value := self.cleaned_data.get(field):
+                self.instance.seal(column, Secret(value))
+            elif column in self.cleaned_data.get("cleared", ()):
+                setattr(self.instance, column, None)
+        saved: Provider = super().save(commit)
+        return saved
+
+    def _moved(self, cleaned: dict[str, Any]) -> Iterator[str]:
+        if self.before is None:
+            return
+        for name in CREDENTIALED_ENDPOINTS:
+            if _origin(cleaned.get(name, "")) != _origin(getattr(self.before, name)):
+                yield str(self.fields[name].label)
+        if set(cleaned.get("api_hosts") or ()) - set(self.before.api_hosts or ()):
+            yield str(self.fields["api_hosts"].label)
+
+    def _knows_secret(self, cleaned: dict[str, Any]) -> bool:
+        """Tell whether the form repeats the stored secret; a provider without one has nothing to prove it with."""
+        assert self.before is not None  # noqa: S101 - the caller has checked
+        try:
+            stored = self.before.open("client_secret") or self.before.open("private_key")
+        except DecryptionError:
+            return True  # nobody can send what nobody can read
+        if stored is None:
+            return (
+                not Connection.objects.filter(provider=self.before).exclude(status=Connection.Status.REVOKED).exists()
+            )
+        given = cleaned.get("current_client_secret") or ""
+        return hmac.compare_digest(given.strip().encode(), stored.reveal().strip().encode())
+
+
+def _origin(url: str) -> tuple[str, str]:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "", url
+    return (parts.scheme, parts.netloc.lower()) if url else ("", "")

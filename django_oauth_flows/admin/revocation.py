@@ -1,0 +1,50 @@
+"""Revocations: what is still to be revoked at the providers, read-only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+
+from django_oauth_flows.admin.pages import AccessiblePages
+from django_oauth_flows.models import Revocation
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+FIELDS = (
+    "provider",
+    "connection",
+    "owner_model",
+    "owner_id",
+    "reason",
+    "outcome",
+    "attempts",
+    "next_attempt_at",
+    "last_failure",
+    "created_at",
+    "finished_at",
+)
+
+
+@admin.register(Revocation)
+class RevocationAdmin(AccessiblePages):
+    """Look at revocations."""
+
+    list_display = ("provider", "reason", "outcome", "attempts", "next_attempt_at", "created_at")
+    list_filter = ("provider", "outcome", "reason")
+    list_select_related = ("provider",)
+    fields = FIELDS
+    readonly_fields = FIELDS
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refuse."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
