@@ -1,0 +1,110 @@
+"""What all endpoints share: JSON only, the site's authentication, no caching, problem documents."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from django.utils.cache import patch_vary_headers
+from rest_framework.exceptions import ParseError
+from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import JSONParser
+from rest_framework.permissions import BasePermission
+from rest_framework.renderers import JSONRenderer
+from rest_framework.settings import api_settings
+from rest_framework.throttling import ScopedRateThrottle
+from rest_framework.views import APIView
+
+from django_oauth_flows.api.problems import RequestTooLarge, problem_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rest_framework.request import Request
+    from rest_framework.response import Response
+    from rest_framework.throttling import BaseThrottle
+
+MAX_BODY = 16 * 1024
+"""Bytes of a request body: generous for a list of scopes."""
+
+
+class AsciiJSONRenderer(JSONRenderer):
+    """JSON that can always be encoded, whatever text a provider or caller sent."""
+
+    ensure_ascii = True
+
+
+class SmallJSONParser(JSONParser):
+    """Read a small JSON body; a huge or deeply nested one is refused, not digested."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        """Return the parsed body; raise ``RequestTooLarge`` or ``ParseError``."""
+        raw = stream.read(MAX_BODY + 1)
+        if len(raw) > MAX_BODY:
+            raise RequestTooLarge
+        try:
+            return super().parse(io.BytesIO(raw), media_type, parser_context)
+        except RecursionError:
+            raise ParseError from None
+
+
+class IsActive(BasePermission):
+    """Anybody who is logged in and active; what they may see is the owner policy's affair."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer for the endpoint as a whole."""
+        user = getattr(request, "user", None)  # None where the site has set UNAUTHENTICATED_USER so
+        return user is not None and user.is_authenticated and user.is_active
+
+
+class OptionalThrottle(ScopedRateThrottle):
+    """Throttle by ``oauth_flows_throttle`` if the site gives that scope a rate, and not otherwise."""
+
+    scope_attr = "oauth_flows_throttle"
+
+    def get_rate(self) -> str | None:
+        """Return the configured rate, read late."""
+        rates: dict[str, str | None] = api_settings.DEFAULT_THROTTLE_RATES  # type: ignore[assignment]
+        return rates.get(str(self.scope))
+
+
+class NewestFirst(CursorPagination):
+    """Pages whose cost and content do not depend on how many there are."""
+
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = 200
+    ordering: tuple[str, ...] = ("-created_at", "id")
+
+
+class View(APIView):
+    """Base of the endpoints. Authentication is the site's own ``DEFAULT_AUTHENTICATION_CLASSES``."""
+
+    renderer_classes = (AsciiJSONRenderer,)
+    parser_classes = (SmallJSONParser,)
+    permission_classes = (IsActive,)
+    metadata_class = None
+    versioning_class = None
+    oauth_flows_throttle = "oauth_flows_read"
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse a body that nobody will read before anything reads it."""
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if not length.isdecimal() or len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY:
+            raise RequestTooLarge
+        super().initial(request, *args, **kwargs)
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        """Add the optional throttle to the site's own."""
+        return [*super().get_throttles(), OptionalThrottle()]
+
+    def get_exception_handler(self) -> Callable[[Exception, dict[str, Any]], Response | None]:
+        """Return ours, whatever the site's other endpoints use."""
+        return problem_response
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Forbid every cache to keep what belongs to one user."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response["Cache-Control"] = "private, no-store"
+        patch_vary_headers(response, ("Accept", "Authorization", "Cookie"))
+        return response

@@ -1,0 +1,124 @@
+"""Every error as a problem document (RFC 9457), with a stable code, the next step and a correlation id."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
+from django.http import Http404
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from django_oauth_flows.exceptions import OAuthFlowsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger("oauth_flows")
+
+CONTENT_TYPE = "application/problem+json"
+MAX_TEXT, MAX_ERRORS = 200, 20
+
+HINTS = {
+    "authentication_failed": gettext_lazy("Log in again."),
+    "invalid": gettext_lazy("Correct what the member “errors” lists, and send the request again."),
+    "method_not_allowed": gettext_lazy("Use one of the methods that the Allow header names."),
+    "not_acceptable": gettext_lazy("Accept application/json."),
+    "not_authenticated": gettext_lazy("Log in."),
+    "not_found": gettext_lazy("List what there is, and use one of its ids."),
+    "parse_error": gettext_lazy("Send a JSON object."),
+    "permission_denied": gettext_lazy("Send the CSRF token if you use the session, or ask the owner."),
+    "request_too_large": gettext_lazy("Send only the members that the endpoint names."),
+    "throttled": gettext_lazy("Wait as long as the Retry-After header says."),
+    "unsupported_media_type": gettext_lazy("Send application/json."),
+}
+
+
+class RequestTooLarge(exceptions.APIException):
+    """Raise for a body that no endpoint has a use for."""
+
+    status_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    default_code = "request_too_large"
+    default_detail = gettext_lazy("The request's body is too large.")
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Answer ``error`` with a problem document; None for a fault of ours, which the site's error handling reports."""
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    if isinstance(error, exceptions.APIException):
+        response = _answer(_of_framework(error), int(error.status_code), context)
+        _set_headers(response, error)
+    elif isinstance(error, OAuthFlowsError):
+        said = {"code": error.code, "detail": _(error.message), "hint": _(error.hint) if error.hint else ""}
+        response = _answer(said, HTTPStatus.BAD_REQUEST, context, level=logging.WARNING)
+    elif isinstance(error, DatabaseError):
+        said = {"code": "storage_unavailable", "detail": _("Something went wrong on our side.")}
+        said["hint"] = _("Try again in a moment.")
+        response = _answer(said, HTTPStatus.SERVICE_UNAVAILABLE, context, level=logging.ERROR)
+    else:
+        return None
+    set_rollback()
+    return response
+
+
+def _of_framework(error: exceptions.APIException) -> dict[str, Any]:
+    codes = error.get_codes()
+    if not isinstance(codes, str):
+        errors = list(_flatten(error.get_full_details(), ""))[:MAX_ERRORS]
+        said: dict[str, Any] = {"code": "invalid", "detail": _("The request's body is not valid."), "errors": errors}
+    else:
+        said = {"code": codes, "detail": _excerpt(error.detail)}
+    return {**said, "hint": str(HINTS.get(said["code"], ""))}
+
+
+def _flatten(details: Any, pointer: str) -> Iterator[dict[str, str]]:
+    """Yield one entry for each refused value, with a JSON pointer to it as in RFC 9457 §3."""
+    if isinstance(details, dict) and "message" in details and "code" in details:
+        yield {
+            "pointer": f"#{pointer}",
+            "code": _excerpt(details["code"]),
+            "detail": _excerpt(details["message"]),
+        }
+    elif isinstance(details, dict):
+        for name, inner in details.items():
+            step = "" if name == "non_field_errors" else "/" + _excerpt(name).replace("~", "~0").replace("/", "~1")
+            yield from _flatten(inner, pointer + step)
+    else:
+        for inner in details:
+            yield from _flatten(inner, pointer)
+
+
+def _answer(said: dict[str, Any], status: int, context: dict[str, Any], *, level: int = logging.INFO) -> Response:
+    correlation_id = uuid.uuid4().hex[:16]
+    request = context.get("request")
+    actor = getattr(getattr(request, "_user", None), "pk", None)
+    logger.log(
+        level,
+        "oauth_flows.%s",
+        said["code"],
+        extra={"correlation_id": correlation_id, "actor": actor, "status": status},
+    )
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": int(status), **said}
+    return Response({**document, "correlation_id": correlation_id}, status=status, content_type=CONTENT_TYPE)
+
+
+def _set_headers(response: Response, error: exceptions.APIException) -> None:
+    if header := getattr(error, "auth_header", None):
+        response["WWW-Authenticate"] = header
+    if wait := getattr(error, "wait", None):
+        response["Retry-After"] = str(int(wait))
+
+
+def _excerpt(text: Any) -> str:
+    """Return a short printable form of what may hold the caller's own input."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text)[:MAX_TEXT])
