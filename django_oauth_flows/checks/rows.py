@@ -1,0 +1,95 @@
+"""What only the rows can tell; runs under ``check --database`` and ``migrate``, and is silent on an unmigrated database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import Error, Info, Warning  # noqa: A004 - Django's own name
+from django.db import DatabaseError, models, router, transaction
+from django.db.models.functions import Cast, Substr
+
+from django_oauth_flows import crypto
+from django_oauth_flows.exceptions import ConfigurationError
+from django_oauth_flows.management.reencrypting import SEALED
+from django_oauth_flows.models import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from django.core.checks import CheckMessage
+
+    from django_oauth_flows.fields import Sealed
+
+
+def check_providers(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Name the providers with a dangerous setting."""
+    return _ask(Provider, databases, lambda alias: [m for p in Provider.objects.using(alias) for m in _dangers(p)])
+
+
+def check_sealed_rows(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Count the secrets that no configured key opens, and those that wait for re-encryption."""
+    return [m for model in SEALED for m in _ask(model, databases, lambda alias, model=model: _keys(model, alias))]  # type: ignore[misc]
+
+
+def _ask(
+    model: type[models.Model], databases: Iterable[str] | None, question: Callable[[str], list[CheckMessage]]
+) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    for alias in databases or ():
+        if not router.allow_migrate_model(alias, model):
+            continue
+        try:
+            with transaction.atomic(using=alias):
+                messages += question(alias)
+        except DatabaseError:
+            continue  # not migrated, or down: other commands say so better
+    return messages
+
+
+def _dangers(provider: Provider) -> Iterator[CheckMessage]:
+    name = f"Provider {provider.slug}"
+    edit = f"Edit {name} in the admin"
+    oauth1 = provider.protocol == Provider.Protocol.OAUTH1
+    if not oauth1 and provider.code_challenge_method != Provider.CodeChallengeMethod.S256:
+        said = f"{name} has PKCE switched off: a stolen authorization code can be redeemed."
+        yield Warning(said, hint=f'{edit}: code_challenge_method = "S256"', id="oauth_flows.W010")
+    if provider.internal:
+        said = f"{name} is internal: its endpoints may have private addresses, and plain http on this machine."
+        yield Warning(said, hint=f"{edit}: internal = False, unless it runs in your own network", id="oauth_flows.W011")
+    if oauth1 and provider.signature_method == Provider.SignatureMethod.PLAINTEXT:
+        said = f"{name} signs with PLAINTEXT: its secrets travel in every request."
+        yield Warning(said, hint=f'{edit}: signature_method = "HMAC-SHA256"', id="oauth_flows.W012")
+    if isinstance(provider.dialect, dict) and provider.dialect.get("raw_basic_auth"):
+        said = f"{name} sends its client credentials without the encoding of RFC 6749 §2.3.1."
+        yield Warning(said, hint=f'{edit}: remove "raw_basic_auth" from its dialect', id="oauth_flows.W013")
+
+
+def _keys(model: type[Sealed], alias: str) -> list[CheckMessage]:
+    try:
+        known, current = crypto.known_key_ids(), crypto.current_key_id()
+    except ConfigurationError:
+        return []  # a malformed key has its own message
+    found: dict[str, int] = {}
+    for name in model.sealed_fields():
+        for key_id, count in _count_by_key(model, name, alias):
+            found[key_id] = found.get(key_id, 0) + count
+    lost = sum(count for key_id, count in found.items() if key_id not in known)
+    waiting = sum(count for key_id, count in found.items() if key_id in known and key_id != current)
+    label = model._meta.verbose_name_plural
+    messages: list[CheckMessage] = []
+    if lost:
+        said = f"{lost} secrets of {label} were encrypted with a key that is not configured."
+        hint = 'Restore the missing key behind the present one: OAUTH_FLOWS = {"ENCRYPTION_KEYS": ["<present>", "<missing>"]}'
+        messages.append(Error(said, hint=hint, obj=model, id="oauth_flows.E019"))
+    if waiting:
+        said = f"{waiting} secrets of {label} are still encrypted with an older key: do not remove it yet."
+        messages.append(Info(said, hint="Run: manage.py reencrypt_secrets", obj=model, id="oauth_flows.I001"))
+    return messages
+
+
+def _count_by_key(model: type[Sealed], name: str, alias: str) -> Iterable[tuple[str, int]]:
+    """Let the database count the column's values by the key id they begin with."""
+    head = Substr(Cast(name, models.TextField()), 1, len(crypto.VERSION) + 10)
+    rows = model._default_manager.using(alias).filter(**{f"{name}__isnull": False}).annotate(sealed_head=head)
+    counted = rows.order_by().values_list("sealed_head").annotate(n=models.Count("pk"))
+    return [(crypto.key_id_of(head), count) for head, count in counted]

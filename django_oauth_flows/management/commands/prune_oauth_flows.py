@@ -1,0 +1,45 @@
+"""``manage.py prune_oauth_flows``: daily, from cron."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_oauth_flows.management import pruning
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(BaseCommand):
+    """Report what was removed, per kind."""
+
+    help = (
+        "Remove authorization requests a day after they expired, and events and finished revocations after "
+        'OAUTH_FLOWS["EVENT_RETENTION_DAYS"]; give back grants that nobody answered for, and retry revocations.'
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Define the options."""
+        parser.add_argument("--batch-size", type=int, default=500, help="Rows per transaction (default: 500).")
+        parser.add_argument("--dry-run", action="store_true", help="Only count what would be removed.")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Prune."""
+        size = options["batch_size"]
+        if size < 1:
+            raise CommandError("--batch-size must be at least 1.")
+        if options["dry_run"]:
+            self._tell("parked grants", pruning.unanswered().count(), "to give back")
+            self._tell("revocations", pruning.unrevoked().count(), "still to do")
+            for label, rows in pruning.outdated().items():
+                self._tell(label, rows.count(), "to remove")
+            return
+        self._tell("parked grants", pruning.give_back_parked(batch_size=size), "given back")
+        self._tell("revocations", pruning.work_off(batch_size=size), "finished")
+        for label, rows in pruning.outdated().items():
+            self._tell(label, pruning.remove(rows, batch_size=size), "removed")
+
+    def _tell(self, label: str, number: int, done: str) -> None:
+        self.stdout.write(f"{label}: {number} {done}")
