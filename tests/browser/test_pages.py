@@ -1,0 +1,137 @@
+"""Every page, looked at by axe-core: light and dark, wide and as narrow as a small phone."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+from django_oauth_flows import flows
+from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Token
+from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+    from pytest_django.fixtures import SettingsWrapper
+
+    from django_oauth_flows.testing import FakeProvider
+    from tests.browser.conftest import Window
+
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.django_db(transaction=True)]
+
+LONG = "a-very-long-account-name-without-any-place-to-break-it@department.organisation.example.com"
+
+
+def test_the_empty_page(window: Window, provider: Provider) -> None:
+    window.open("/oauth/")
+    assert "No account is connected yet." in window.text
+    window.examine("connections-empty")
+
+
+def test_the_page_with_every_state_that_a_connection_can_be_in(
+    window: Window, provider: Provider, user: User, fake: FakeProvider, make_user: Callable[..., User]
+) -> None:
+    def connect(label: str, **change: object) -> Connection:
+        connection = make_connection(provider, user, fake, subject=label, label=label)
+        defaults = {"requested_scopes": ("read", "write"), "granted_scopes": ("read", "write")}
+        Connection.objects.filter(pk=connection.pk).update(**{**defaults, **change})  # type: ignore[arg-type]
+        return connection
+
+    connect("works", last_used_at=timezone.now(), last_purpose="Show your notes")
+    connect("limited", granted_scopes=("read",))
+    connect("broken", status="reauthorization_required", reason="invalid_grant")
+    connect("paused", paused=True)
+    failing, ended = connect("failing"), connect("ended")
+    Token.objects.filter(connection=failing).update(failure_count=3)
+    Token.objects.filter(connection=ended).update(refresh_token=None)
+    shift_expiry(ended, timedelta(hours=-1))
+    connect(LONG, granted_scopes=(f"https://www.googleapis.example/auth/{LONG}",))
+    make_connection(provider, make_user("bob"), fake, subject="works")
+    flows.revoke(connect("gone"))
+    Provider.objects.update(account_url="https://as.example/grants")
+    window.open("/oauth/")
+    for said in ("Working.", "fewer permissions", "Needs your attention", "Paused", "nothing is lost", "Ended"):
+        assert said in window.text
+    assert "leaves the permission there in place" in window.text
+    window.examine("connections-full")
+
+
+def test_the_page_that_asks_before_connecting(window: Window, provider: Provider, fake: FakeProvider) -> None:
+    Provider.objects.update(authorization_endpoint=f"{fake.url}/authorize?shop={{shop}}")
+    window.open("/oauth/connect/fake/confirm/?scopes=read+write&next=/notes/")
+    window.examine("confirm")
+    window.page.get_by_label("Your “shop” at Fake").fill("not a name!")
+    window.page.get_by_role("button", name="Connect Fake").click()
+    assert window.page.url.endswith("/confirm/?scopes=read+write&next=/notes/")  # the browser itself refuses
+    window.page.get_by_label("Your “shop” at Fake").fill("ada-lace")
+    with window.page.expect_navigation():
+        window.page.get_by_role("button", name="Connect Fake").click()
+    assert Connection.objects.get().parameters == {"shop": "ada-lace"}
+
+
+def test_the_page_after_a_no(window: Window, provider: Provider, fake: FakeProvider) -> None:
+    fake.oauth2.denies = True
+    window.open("/oauth/")
+    window.press("Connect Fake")
+    assert "Cancelled" in window.text
+    window.said.clear()  # the browser mentions the status of the page
+    window.examine("cancelled")
+
+
+def test_a_refused_callback(window_for: Callable[[User | None], Window], provider: Provider) -> None:
+    window = window_for(None)
+    window.open("/oauth/callback/fake/?code=x&state=y")
+    assert "state_unknown" in window.text
+    window.said.clear()
+    window.examine("refused")
+
+
+@pytest.mark.parametrize("kind", ["different", "shared"])
+def test_the_page_that_asks_which_account(
+    kind: str, window: Window, provider: Provider, user: User, fake: FakeProvider, make_user: Callable[..., User]
+) -> None:
+    owner = user if kind == "different" else make_user("bob")
+    make_connection(provider, owner, fake, label="Ada Lovelace")
+    window.open("/oauth/")
+    if kind == "different":
+        fake.oauth2.subject, fake.oauth2.name = "account-2", "Countess"
+    window.press("Reconnect" if kind == "different" else "Connect Fake")
+    assert "Is this the right account?" in window.text
+    window.examine(f"parked-{kind}")
+
+
+def test_the_page_while_another_request_is_at_it(window: Window, provider: Provider, user: User) -> None:
+    import hashlib
+
+    AuthorizationRequest.objects.create(
+        id=uuid.uuid4(), provider=provider, user=user, taken_at=timezone.now(),
+        state_hash=hashlib.sha256(b"other-window").hexdigest(), expires_at=timezone.now() + timedelta(minutes=5),
+    )  # fmt: skip
+    window.open("/oauth/callback/fake/?code=x&state=other-window")
+    assert "Almost done" in window.text
+    window.examine("in-progress")
+
+
+def test_the_page_of_a_misconfigured_provider(window: Window, fake: FakeProvider) -> None:
+    make_provider(fake, token_endpoint_auth_method="client_secret_basic", authorization_endpoint="ftp://x")
+    window.open("/oauth/")
+    window.press("Connect Fake")
+    assert "not set up correctly" in window.text
+    window.said.clear()
+    window.examine("misconfigured")
+
+
+def test_the_page_that_moves_on_where_forms_are_restricted(
+    window: Window, provider: Provider, fake: FakeProvider, settings: SettingsWrapper
+) -> None:
+    settings.SECURE_CSP = {"form-action": ["'self'"]}
+    window.page.route(f"{fake.url}/**", lambda route: route.fulfill(status=204))
+    window.open("/oauth/")
+    window.press("Connect Fake")
+    window.page.get_by_role("link", name="Continue at Fake").wait_for()  # an empty answer keeps the page where it is
+    window.examine("leaving")
