@@ -1,0 +1,1 @@
+"""Settings of the site: ``development`` and ``production``, on one ``base``."""

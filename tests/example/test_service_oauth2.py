@@ -1,0 +1,196 @@
+"""The service's OAuth 2 server and its API, spoken to by Authlib's client over real HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.requests_client import OAuth2Session
+
+from example_project.browser import Browser
+from example_project.servers import MEMBER_SCOPES, Application, Member, Service
+from tests.example.conftest import CALLBACK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from example_project.browser import Page
+
+VERIFIER = "v" * 64
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 400
+
+
+@pytest.fixture(scope="module")
+def application(service: Service) -> Application:
+    """Register a client with a secret."""
+    return service.register_application("Dashboard", redirect_uris=[CALLBACK])
+
+
+def _client(application: Application) -> OAuth2Session:
+    return OAuth2Session(
+        application.client_id,
+        application.client_secret,
+        scope=" ".join(MEMBER_SCOPES),
+        redirect_uri=CALLBACK,
+        code_challenge_method="S256",
+    )
+
+
+def _connect(service: Service, client: OAuth2Session, consent: Callable[..., Page]) -> None:
+    url, state = client.create_authorization_url(service.oauth2["authorization_endpoint"], code_verifier=VERIFIER)
+    back = consent(url).location
+    query = parse_qs(urlsplit(back).query)
+    assert query["state"] == [state]
+    assert query["iss"] == [service.oauth2["issuer"]]
+    client.fetch_token(service.oauth2["token_endpoint"], authorization_response=back, code_verifier=VERIFIER)
+
+
+@pytest.mark.rfc("6749", "4.1")
+def test_the_code_flow_with_pkce_ends_in_an_api_call(
+    service: Service, application: Application, member: Member, consent: Callable[..., Page]
+) -> None:
+    with _client(application) as client:
+        _connect(service, client, consent)
+        assert client.get(f"{service.url}/api/me/").json() == {"id": member.account_id, "name": member.name}
+
+
+@pytest.mark.rfc("7636", "4.6")
+def test_a_code_is_worth_nothing_with_another_verifier(
+    service: Service, application: Application, consent: Callable[..., Page]
+) -> None:
+    with _client(application) as client:
+        url, _ = client.create_authorization_url(service.oauth2["authorization_endpoint"], code_verifier=VERIFIER)
+        with pytest.raises(OAuthError, match="invalid_grant"):
+            client.fetch_token(
+                service.oauth2["token_endpoint"], authorization_response=consent(url).location, code_verifier="w" * 64
+            )
+
+
+@pytest.mark.rfc("7636", "4.4.1")
+def test_an_authorization_request_without_pkce_is_refused(
+    service: Service, application: Application, member: Member
+) -> None:
+    query = {"response_type": "code", "client_id": application.client_id, "redirect_uri": CALLBACK, "state": "s"}
+    browser = Browser()
+    page = browser.get(f"{service.url}/login/")
+    browser.submit(
+        page, page.form(button="Log in"), {"username": member.username, "password": member.password}, button="Log in"
+    )
+    url = requests.Request("GET", service.oauth2["authorization_endpoint"], params=query).prepare().url
+    answer = parse_qs(urlsplit(browser.get(str(url), follow=False).location).query)
+    browser.close()
+    assert answer["error"] == ["invalid_request"]
+
+
+@pytest.mark.rfc("6749", "6")
+def test_refreshing_rotates_the_refresh_token_and_reuse_ends_the_grant(
+    service: Service, application: Application, member: Member, consent: Callable[..., Page]
+) -> None:
+    endpoint = service.oauth2["token_endpoint"]
+    with _client(application) as client:
+        _connect(service, client, consent)
+        first = dict(client.token)
+        second = client.refresh_token(endpoint, refresh_token=first["refresh_token"])
+        assert second["refresh_token"] != first["refresh_token"]
+        assert client.get(f"{service.url}/api/me/").status_code == 200
+        with pytest.raises(OAuthError, match="invalid_grant"):
+            client.refresh_token(endpoint, refresh_token=first["refresh_token"])
+    assert service.live_tokens(member.username) == {"access_tokens": 0, "refresh_tokens": 0, "token_credentials": 0}
+
+
+@pytest.mark.rfc("6749", "4.4")
+def test_client_credentials_read_totals_and_nobodys_notes(service: Service) -> None:
+    reporter = service.register_application("Reporter", grant="client-credentials")
+    with OAuth2Session(reporter.client_id, reporter.client_secret, scope="statistics notes:read") as client:
+        client.fetch_token(service.oauth2["token_endpoint"], grant_type="client_credentials")
+        assert client.get(f"{service.url}/api/statistics/").json()["notes"] >= 2
+        assert client.get(f"{service.url}/api/notes/").status_code == 403
+
+
+@pytest.mark.rfc("7009", "2.1")
+def test_revoking_the_refresh_token_ends_the_access_token_as_well(
+    service: Service, application: Application, consent: Callable[..., Page]
+) -> None:
+    with _client(application) as client:
+        _connect(service, client, consent)
+        answer = client.revoke_token(
+            service.oauth2["revocation_endpoint"], client.token["refresh_token"], token_type_hint="refresh_token"
+        )
+        assert answer.status_code == 200
+        assert client.get(f"{service.url}/api/me/").status_code == 401
+
+
+@pytest.mark.rfc("9207", "2")
+def test_a_member_can_refuse(service: Service, application: Application, consent: Callable[..., Page]) -> None:
+    with _client(application) as client:
+        url, _ = client.create_authorization_url(service.oauth2["authorization_endpoint"], code_verifier=VERIFIER)
+    query = parse_qs(urlsplit(consent(url, button="Do not allow").location).query)
+    assert query["error"] == ["access_denied"]
+    assert query["iss"] == [service.oauth2["issuer"]]
+
+
+def test_a_member_ends_the_access_of_an_application_on_a_page(
+    service: Service, application: Application, member: Member
+) -> None:
+    access, _ = service.issue_oauth2(member.username, client_id=application.client_id)
+    bearer = {"Authorization": f"Bearer {access}"}
+    assert requests.get(f"{service.url}/api/me/", headers=bearer, timeout=5).status_code == 200
+    browser = Browser()
+    page = browser.get(f"{service.url}/applications/")
+    page = browser.submit(
+        page, page.form(button="Log in"), {"username": member.username, "password": member.password}, button="Log in"
+    )
+    browser.submit(page, page.form(button="End access"), button="End access")
+    browser.close()
+    assert requests.get(f"{service.url}/api/me/", headers=bearer, timeout=5).status_code == 401
+
+
+def test_an_expired_token_is_told_to_be_invalid(service: Service, application: Application, member: Member) -> None:
+    access, _ = service.issue_oauth2(member.username, client_id=application.client_id)
+    assert service.expire_access_tokens(member.username) == 1
+    refused = requests.get(f"{service.url}/api/me/", headers={"Authorization": f"Bearer {access}"}, timeout=5)
+    assert refused.status_code == 401
+    assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
+
+
+def test_a_token_without_the_scope_is_told_which_one_it_lacks(
+    service: Service, application: Application, member: Member
+) -> None:
+    access, _ = service.issue_oauth2(member.username, client_id=application.client_id, scopes=["profile"])
+    refused = requests.get(f"{service.url}/api/notes/", headers={"Authorization": f"Bearer {access}"}, timeout=5)
+    assert refused.status_code == 403
+    assert 'error="insufficient_scope", scope="notes:read"' in refused.headers["WWW-Authenticate"]
+
+
+def test_notes_and_photos_come_back_as_they_were_sent_and_to_their_member_only(
+    service: Service, application: Application, member: Member
+) -> None:
+    access, _ = service.issue_oauth2(member.username, client_id=application.client_id)
+    stranger, _ = service.issue_oauth2(
+        service.add_member(f"{member.username}b").username, client_id=application.client_id
+    )
+    api = f"{service.url}/api"
+    with requests.Session() as http:
+        http.headers["Authorization"] = f"Bearer {access}"
+        note = http.post(f"{api}/notes/", json={"text": "Buy ink"}).json()
+        photo = http.post(f"{api}/photos/?name=Ink", data=PNG, headers={"Content-Type": "image/png"}).json()
+        assert http.get(f"{api}/notes/").json()["notes"] == [note]
+        assert http.get(f"{api}/photos/").json()["photos"] == [photo]
+        assert http.get(f"{api}/photos/{photo['id']}/").content == PNG
+        others = {"Authorization": f"Bearer {stranger}"}
+        assert http.get(f"{api}/notes/{note['id']}/", headers=others).status_code == 404
+        assert http.get(f"{api}/photos/{photo['id']}/", headers=others).status_code == 404
+        assert http.delete(f"{api}/notes/{note['id']}/").status_code == 204
+        assert http.delete(f"{api}/photos/{photo['id']}/").status_code == 204
+        assert http.get(f"{api}/notes/").json()["notes"] == []
+
+
+@pytest.mark.rfc("8414", "3")
+def test_the_metadata_document_names_the_same_endpoints(service: Service) -> None:
+    document = requests.get(f"{service.url}/.well-known/oauth-authorization-server", timeout=5).json()
+    assert document["issuer"] == service.oauth2["issuer"]
+    assert document["token_endpoint"] == service.oauth2["token_endpoint"]
+    assert document["authorization_response_iss_parameter_supported"] is True
