@@ -1,4 +1,7 @@
-"""Only the user and the browser that started an authorization can finish it. Nothing turns this off."""
+"""Only the user and the browser that started an authorization can finish it, and only what is still allowed then.
+
+Nothing turns this off.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import hashlib
 import hmac
 from typing import TYPE_CHECKING
 
+from django.apps import apps
+from django.contrib.auth import get_user_model
+
 from django_oauth_flows.exceptions import AuthorizationError
-from django_oauth_flows.managers import hash_secret
+from django_oauth_flows.managers import allows, hash_secret
 from django_oauth_flows.protocol.secret import Secret
 
 if TYPE_CHECKING:
@@ -16,6 +22,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
+    from django.db.models import Model
 
     from django_oauth_flows.flows.values import BrowserCookie
     from django_oauth_flows.models import AuthorizationRequest
@@ -64,3 +71,28 @@ def check_binding(
             "Your login has changed since this authorization was started.", code="session_mismatch"
         )
     return browser
+
+
+def check_standing(request: AuthorizationRequest, *, user: AbstractBaseUser) -> None:
+    """Check the provider, its configuration and the user's right, as they are now.
+
+    Raise :class:`AuthorizationError`: ``provider_changed`` or ``not_allowed``.
+    """
+    provider = request.provider
+    if (
+        not provider.enabled
+        or provider.paused
+        or provider.fingerprint(request.parameters) != request.configuration_fingerprint
+    ):
+        raise AuthorizationError("The service's configuration was changed meanwhile.", code="provider_changed")
+    if not allows(user, "use", provider) or not allows(user, "manage", _owner(request, user)):
+        raise AuthorizationError("You may no longer connect this account.", code="not_allowed", hint="Ask its owner.")
+
+
+def _owner(request: AuthorizationRequest, user: AbstractBaseUser) -> Model:
+    if (request.owner_model, request.owner_id) == (get_user_model()._meta.label_lower, str(user.pk)):
+        return user
+    owner: Model | None = apps.get_model(request.owner_model)._default_manager.filter(pk=request.owner_id).first()
+    if owner is None:
+        raise AuthorizationError("The owner of this connection no longer exists.", code="not_allowed")
+    return owner

@@ -5,17 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
-from django.apps import apps
-from django.contrib.auth import get_user_model
 from django.db import DatabaseError
 
 from django_oauth_flows.exceptions import AuthorizationError, OAuthFlowsError
-from django_oauth_flows.flows.binding import check_binding
+from django_oauth_flows.flows.binding import check_binding, check_standing
 from django_oauth_flows.flows.parking import park
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.storing import Holding, holding_of, neighbours, store
 from django_oauth_flows.flows.values import Completion, Grant
-from django_oauth_flows.managers import allows
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent
 from django_oauth_flows.protocol.authorization import read_state, validate_authorization_response
 from django_oauth_flows.protocol.flow import flow_for
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
-    from django.db.models import Model
 
     from django_oauth_flows.protocol.messages import ClientRegistration, Params
     from django_oauth_flows.protocol.secret import Secret
@@ -71,7 +67,10 @@ def _complete(
     user: AbstractBaseUser,
     browser: Secret,
 ) -> Completion:
-    registration = _checked_registration(request, provider_slug, user)
+    if request.provider.slug != provider_slug:
+        raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
+    check_standing(request, user=user)
+    registration = request.provider.registration(request.parameters)
     response = validate_authorization_response(_pending(request, registration), params)
     flow = flow_for(registration)
     tokens = flow.exchange(response)
@@ -140,33 +139,6 @@ def _lost(state: Secret, user: AbstractBaseUser | AnonymousUser) -> Completion:
     if request.taken_at is not None:
         return _repeat(request, user)
     raise AuthorizationError("This authorization took too long.", code="state_expired")
-
-
-def _checked_registration(
-    request: AuthorizationRequest, provider_slug: str, user: AbstractBaseUser | AnonymousUser
-) -> ClientRegistration:
-    """Check the provider, its configuration and the user's right, as they are now; build the registration to use."""
-    provider = request.provider
-    if provider.slug != provider_slug:
-        raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
-    if (
-        not provider.enabled
-        or provider.paused
-        or provider.fingerprint(request.parameters) != request.configuration_fingerprint
-    ):
-        raise AuthorizationError("The service's configuration was changed meanwhile.", code="provider_changed")
-    if not allows(user, "use", provider) or not allows(user, "manage", _owner(request, user)):
-        raise AuthorizationError("You may no longer connect this account.", code="not_allowed", hint="Ask its owner.")
-    return provider.registration(request.parameters)
-
-
-def _owner(request: AuthorizationRequest, user: AbstractBaseUser | AnonymousUser) -> Model:
-    if (request.owner_model, request.owner_id) == (get_user_model()._meta.label_lower, str(user.pk)):
-        return user  # type: ignore[return-value]
-    owner: Model | None = apps.get_model(request.owner_model)._default_manager.filter(pk=request.owner_id).first()
-    if owner is None:
-        raise AuthorizationError("The owner of this connection no longer exists.", code="not_allowed")
-    return owner
 
 
 def _pending(request: AuthorizationRequest, registration: ClientRegistration) -> PendingAuthorization:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from django.db import router, transaction
 from django.urls import reverse
 
 from django_oauth_flows.exceptions import AuthorizationError, DecryptionError
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.binding import browser_cookie, check_binding
+from django_oauth_flows.flows.binding import browser_cookie, check_binding, check_standing
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.storing import Holding, holding_of, neighbours, store
 from django_oauth_flows.flows.values import (
@@ -55,9 +56,10 @@ def parked(
     """Return what waits for the user's answer.
 
     Raises :class:`AuthorizationError`: ``state_unknown`` (nothing waits, or no longer), ``session_mismatch``,
-    ``user_mismatch``.
+    ``user_mismatch``, ``provider_changed``, ``not_allowed``.
     """
     request = _waiting(request_id, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
+    check_standing(request, user=cast("AbstractBaseUser", user))  # the binding has refused anonymous users
     _, identity = _open(request)
     return ParkedAuthorization(
         kind=request.failure,  # type: ignore[arg-type]
@@ -74,15 +76,18 @@ def adopt_parked(
 ) -> Completion:
     """Store the parked grant as a connection of its own; raises as :func:`parked` does."""
     request = _waiting(request_id, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
+    check_standing(request, user=user)
     grant, identity = _open(request)
     holding = holding_of(request, identity, user=user)
     met = neighbours(holding)
     if met.shared and holding.provider.unique_subject:
         raise AuthorizationError("Another user of this site has already connected this account.", code="account_in_use")
-    if not _claim(request, Outcome.CONNECTED):
-        raise _gone()
     kind = ConnectionEvent.Kind.SHARED if met.shared else ConnectionEvent.Kind.AUTHORIZED
-    connection = store(holding, grant, mine=met.mine, kind=kind)
+    # Together or not at all: a grant that could not be stored goes on waiting.
+    with transaction.atomic(using=router.db_for_write(AuthorizationRequest)):
+        if not _claim(request, Outcome.CONNECTED):
+            raise _gone()
+        connection = store(holding, grant, mine=met.mine, kind=kind)
     return Completion("connected", request.pk, connection, request.next_url)
 
 
@@ -120,8 +125,6 @@ def _waiting(
     if request is None:
         raise _gone()
     check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
-    if request.provider.fingerprint(request.parameters) != request.configuration_fingerprint:
-        raise AuthorizationError("The service's configuration was changed meanwhile.", code="provider_changed")
     return request
 
 

@@ -476,6 +476,53 @@ def test_reconnecting_with_another_account_asks_first_and_overwrites_nothing(
         assert fake.count("revoke") + fake.count("revoke1") >= 1
 
 
+@pytest.mark.security("B29")
+def test_a_parked_grant_that_cannot_be_stored_goes_on_waiting(
+    provider: Provider, fake: FakeProvider, browser: Client, user: User, make_user: Callable[..., User]
+) -> None:
+    make_connection(provider, make_user("bob"), fake)
+    page = walk(browser, provider)["Location"]
+
+    def broken(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("INSERT") and "oauth_flows_token" in sql:
+            raise DatabaseError("disk full")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(broken):
+        assert browser.post(page, {"action": "adopt"}).status_code == 503
+    assert not user.oauth_connections.exists()
+    assert browser.post(page, {"action": "adopt"}).status_code == 303
+    with flows.session(user.oauth_connections.get()) as http:
+        assert http.get("/echo").status_code == 200
+
+
+@pytest.mark.security("B23", "B24")
+@pytest.mark.parametrize(("change", "code"), [("forbidden", "not_allowed"), ("disabled", "provider_changed")])
+def test_a_parked_grant_that_may_no_longer_be_kept_can_only_be_given_back(
+    change: str,
+    code: str,
+    provider: Provider,
+    fake: FakeProvider,
+    browser: Client,
+    user: User,
+    make_user: Callable[..., User],
+    settings: Any,
+) -> None:
+    provider.revocation_effect = "token"
+    provider.save()
+    make_connection(provider, make_user("bob"), fake)
+    page = walk(browser, provider)["Location"]
+    if change == "disabled":
+        Provider.objects.update(enabled=False)
+    else:
+        settings.OAUTH_FLOWS = {**settings.OAUTH_FLOWS, "OWNER_POLICY": f"{__name__}.nobody"}
+    refused(browser.get(page), code)
+    refused(browser.post(page, {"action": "adopt"}), code)
+    assert not user.oauth_connections.exists()
+    assert browser.post(page, {"action": "drop"}).status_code == 303
+    assert not fake.oauth2.grants[-1].alive
+
+
 def test_reconnecting_with_the_same_account_replaces_its_tokens(
     either: Provider, fake: FakeProvider, browser: Client, user: User
 ) -> None:
