@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -187,11 +188,18 @@ def test_the_name_is_resolved_once_and_tls_still_checks_the_name(
 
 
 def test_the_resolver_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(5))
+    over = threading.Event()
+
+    def resolver(*_: object, **__: object) -> list[object]:
+        over.wait(5)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
     started = time.monotonic()
     with pytest.raises(TimeoutError):
         resolve("slow.example", 443, timeout=0.2)
     assert time.monotonic() - started < 2
+    over.set()
 
 
 @pytest.mark.security("H04", "T02")

@@ -13,6 +13,7 @@ from django.core.checks import Error, Tags, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
 
 from django_oauth_flows.conf import DEFAULTS
@@ -348,9 +349,15 @@ def test_http_clients_debug_switch_is_reported(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.security("V07")
-def test_rows_are_read_under_check_database_only(db: None, django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(0):
+def test_rows_are_read_under_check_database_only(db: None) -> None:
+    with CaptureQueriesContext(connection) as without:
         run_checks(include_deployment_checks=True)
+    with CaptureQueriesContext(connection) as asked:
+        run_checks(include_deployment_checks=True, databases=["default"])
+
+    # Django 6.1 asks SQLite what it can do; that reads nobody's rows.
+    assert not [query["sql"] for query in without if "oauth_flows_" in query["sql"]]
+    assert [query["sql"] for query in asked if "oauth_flows_provider" in query["sql"]]
 
 
 @pytest.mark.security("V07")
