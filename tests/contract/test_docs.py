@@ -56,6 +56,12 @@ def test_every_error_code_is_documented_and_every_documented_one_exists() -> Non
     assert documented("Error codes") == error_codes()
 
 
+def test_every_reason_is_documented_and_every_documented_one_exists() -> None:
+    from django_oauth_flows.models import Connection
+
+    assert documented("Reasons") == set(Connection.Reason.values)
+
+
 def test_the_exception_tree_is_drawn_as_it_is() -> None:
     tree = exceptions.__doc__ or ""
     classes = {
