@@ -39,6 +39,20 @@ class Slot(Expression):
         return "%s", (self,)
 
 
+class _Literal(Expression):
+    """A plain value that stands in the SQL itself."""
+
+    spellings = {None: "NULL", "": "''", 0: "0", 1: "1"}  # noqa: RUF012 - Django compares the attributes of expressions
+
+    def __init__(self, value: str | int | None) -> None:
+        super().__init__()
+        self.value = value
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """Spell it."""
+        return self.spellings[self.value], ()
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """The columns of one model in a row, and where its instance belongs."""
@@ -114,7 +128,11 @@ class Select(Generic[M]):
             parts[path] = part = self._part(rows.model, path, parts, start=len(paths))
             paths += [f"{path}__{name}" if path else name for name in part.names]
         extra = tuple(rows.query.annotations)
-        compiler = rows.values_list(*paths, *extra)[: self._limit].query.get_compiler(using=alias)
+        query: Any = rows.values_list(*paths, *extra)[: self._limit].query
+        query.selected = None  # since Django 5.2 it also gives each column a name that nobody asks for
+        # psycopg parses a text of more than four kilobytes anew each time: long tables' names would be most of ours.
+        query.change_aliases({name: f"t{number}" for number, name in enumerate([*query.alias_map])})
+        compiler = query.get_compiler(using=alias)
         sql, params = compiler.as_sql()
         columns = [column for column, *_ in compiler.select]
         if len(columns) != len(paths) + len(extra):
@@ -190,11 +208,16 @@ class Update:
 
 
 class Insert(Generic[M]):
-    """An INSERT of one new instance; ``fixed`` names columns whose value is an expression, the same every time."""
+    """An INSERT of one new instance; ``fixed`` names columns whose value is an expression, the same every time.
+
+    Columns at their default are written into the SQL, once for each set of columns that have another value: most of a
+    new row says nothing, and costs nothing.
+    """
 
     def __init__(self, **fixed: Any) -> None:
         self._fixed = fixed
-        self._written: dict[str, tuple[_Written, list[Any]]] = {}
+        self._defaults: list[tuple[Any, Any]] = []
+        self._written: dict[tuple[str, tuple[str, ...]], _Written] = {}
 
     def run(self, instance: M, *, using: str | None = None) -> None:
         """Save ``instance`` as a new row. Where somebody listens to saving, Django does it, with everything it does."""
@@ -205,21 +228,38 @@ class Insert(Generic[M]):
                 setattr(instance, name, value)
             instance.save(force_insert=True, using=using)
             return
-        written, fields = self._written.get(using) or self._write(model, using)
+        values = self._given(instance)
+        written = self._written.get((using, tuple(values))) or self._write(model, using, tuple(values))
         database = connections[using]
-        values = {field.attname: field.pre_save(instance, add=True) for field in fields}
         with mark_for_rollback_on_error(using), database.cursor() as cursor:
             cursor.execute(written.sql, written.bind(values, database))
         instance._state.adding, instance._state.db = False, using
 
-    def _write(self, model: type[M], alias: str) -> tuple[_Written, list[Any]]:
+    def _given(self, instance: M) -> dict[str, Any]:
+        """Return the columns that are not at their default."""
+        if not self._defaults:
+            fields = [f for f in type(instance)._meta.local_concrete_fields if f.name not in self._fixed]
+            self._defaults = [(f, f.get_default()) for f in fields if not isinstance(f, AutoField | BigAutoField)]
+        values = ((field.attname, field.pre_save(instance, add=True), default) for field, default in self._defaults)
+        return {name: value for name, value, default in values if value != default}
+
+    def _write(self, model: type[M], alias: str, given: tuple[str, ...]) -> _Written:
         fields = [f for f in model._meta.local_concrete_fields if not isinstance(f, AutoField | BigAutoField)]
+        values = {field.attname: _spelled(default) for field, default in self._defaults}
+        values |= {name: Slot(name) for name in given}
         template: Any = model()
         for field in fields:
-            setattr(template, field.attname, self._fixed.get(field.name, Slot(field.attname)))
+            setattr(template, field.attname, self._fixed.get(field.name) or values[field.attname])
         query = InsertQuery(model)
         query.insert_values(fields, [template], raw=True)
         ((sql, params),) = query.get_compiler(using=alias).as_sql()
-        given = [field for field in fields if field.name not in self._fixed]
-        self._written[alias] = _Written(sql, params, model), given
-        return self._written[alias]
+        return self._written.setdefault((alias, given), _Written(sql, params, model))
+
+
+def _spelled(default: Any) -> Any:
+    """Return a default as a literal where every database spells it alike, else as it is: it becomes a parameter."""
+    return (
+        _Literal(default)
+        if default is None or (type(default) in (str, int) and default in _Literal.spellings)
+        else default
+    )

@@ -6,6 +6,7 @@ crashes) and its switches are process-wide environment variables, so neither is 
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from django_oauth_flows.protocol.transport import ProtocolResponse
 
 FORM = "application/x-www-form-urlencoded"
-VERIFIER_LENGTH = 64
+VERIFIER_BYTES = 48
+"""Random bytes of a PKCE verifier, which then has 64 characters (RFC 7636 §4.1 allows 43 to 128)."""
 
 
 class OAuth2Flow:
@@ -50,7 +52,7 @@ class OAuth2Flow:
         registration, client = self.registration, WebApplicationClient(self.registration.client_id)
         verifier, challenge = None, {}
         if registration.code_challenge_method == "S256":
-            verifier = Secret(client.create_code_verifier(VERIFIER_LENGTH))
+            verifier = Secret(secrets.token_urlsafe(VERIFIER_BYTES))
             challenge = {
                 "code_challenge": client.create_code_challenge(verifier.reveal(), "S256"),
                 "code_challenge_method": "S256",
