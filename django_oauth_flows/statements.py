@@ -9,13 +9,15 @@ is sent that Django would not have sent.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from django.db import connections, router
-from django.db.models import AutoField, BigAutoField, Expression, Model
+from django.db.models import AutoField, BigAutoField, CharField, Expression, Field, Model, TextField
 from django.db.models.signals import post_save, pre_save
 from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.transaction import mark_for_rollback_on_error
+
+from django_oauth_flows.fields import ExactTextField
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 M = TypeVar("M", bound=Model)
+
+_TEXT = (CharField, TextField, ExactTextField)
+"""Columns to which Django sends a string as it is."""
 
 
 class Slot(Expression):
@@ -76,14 +81,15 @@ class _Written:
     def __init__(self, sql: str, params: Sequence[Any], model: type[Model]) -> None:
         self.sql = sql
         self._fixed = [None if isinstance(p, Slot) else p for p in params]
-        columns = ((n, p) for n, p in enumerate(params) if isinstance(p, Slot))
-        self._slots = [(n, p.name, model._meta.get_field(p.column).get_db_prep_save) for n, p in columns]  # type: ignore[union-attr]
+        columns = [(n, p, model._meta.get_field(p.column)) for n, p in enumerate(params) if isinstance(p, Slot)]
+        self._slots = [(n, p.name, type(field) in _TEXT, field.get_db_prep_save) for n, p, field in columns]  # type: ignore[union-attr]
 
     def bind(self, values: Mapping[str, Any], database: BaseDatabaseWrapper) -> list[Any]:
         """Return the parameters with every slot filled, converted as Django would have converted it."""
         bound = self._fixed.copy()
-        for position, name, convert in self._slots:
-            bound[position] = convert(values[name], database)
+        for position, name, is_text, convert in self._slots:
+            value = values[name]
+            bound[position] = value if is_text and type(value) is str else convert(value, database)
         return bound
 
 
@@ -137,7 +143,16 @@ class Select(Generic[M]):
         columns = [column for column, *_ in compiler.select]
         if len(columns) != len(paths) + len(extra):
             raise TypeError("a statement names every column once")
-        converted = tuple((n, columns[n]) for n in compiler.get_converters(columns))
+        database = connections[alias]
+        converted = tuple(
+            _Converted(
+                n,
+                columns[n],
+                tuple(columns[n].get_db_converters(database)),
+                bool(database.ops.get_db_converters(columns[n])),
+            )
+            for n in compiler.get_converters(columns)
+        )
         self._written[alias] = _Selection(_Written(sql, params, rows.model), tuple(parts.values()), converted, extra)
         return self._written[alias]
 
@@ -155,18 +170,27 @@ class Select(Generic[M]):
         return _Part(target, tuple(names), start, owner, relation)
 
 
+class _Converted(NamedTuple):
+    """A column whose values have to be converted: by its own means, and by the vendor's, which belong to a connection."""
+
+    position: int
+    column: Any
+    own: tuple[Callable[..., Any], ...]
+    by_vendor: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Selection:
     """A written SELECT, and how its rows become instances."""
 
     written: _Written
     parts: tuple[_Part, ...]
-    converted: tuple[tuple[int, Any], ...]
+    converted: tuple[_Converted, ...]
     extra: tuple[str, ...]
 
     def instance(self, alias: str, row: list[Any], database: BaseDatabaseWrapper) -> Any:
-        for position, column in self.converted:
-            for convert in (*database.ops.get_db_converters(column), *column.get_db_converters(database)):
+        for position, column, own, by_vendor in self.converted:
+            for convert in (*database.ops.get_db_converters(column), *own) if by_vendor else own:
                 row[position] = convert(row[position], column, database)
         built: list[Any] = []
         for part in self.parts:
@@ -216,7 +240,7 @@ class Insert(Generic[M]):
 
     def __init__(self, **fixed: Any) -> None:
         self._fixed = fixed
-        self._defaults: list[tuple[Any, Any]] = []
+        self._columns: list[tuple[str, Any, Any]] = []
         self._written: dict[tuple[str, tuple[str, ...]], _Written] = {}
 
     def run(self, instance: M, *, using: str | None = None) -> None:
@@ -237,15 +261,26 @@ class Insert(Generic[M]):
 
     def _given(self, instance: M) -> dict[str, Any]:
         """Return the columns that are not at their default."""
-        if not self._defaults:
-            fields = [f for f in type(instance)._meta.local_concrete_fields if f.name not in self._fixed]
-            self._defaults = [(f, f.get_default()) for f in fields if not isinstance(f, AutoField | BigAutoField)]
-        values = ((field.attname, field.pre_save(instance, add=True), default) for field, default in self._defaults)
-        return {name: value for name, value, default in values if value != default}
+        given = {}
+        for name, default, pre_save_of in self._columns or self._describe(type(instance)):
+            value = pre_save_of(instance, add=True) if pre_save_of else getattr(instance, name)
+            if value != default:
+                given[name] = value
+        return given
+
+    def _describe(self, model: type[M]) -> list[tuple[str, Any, Any]]:
+        """Note each column with its default, and with its ``pre_save`` if that does more than to read it."""
+        fields = [f for f in model._meta.local_concrete_fields if f.name not in self._fixed]
+        self._columns = [
+            (f.attname, f.get_default(), None if type(f).pre_save is Field.pre_save else f.pre_save)
+            for f in fields
+            if not isinstance(f, AutoField | BigAutoField)
+        ]
+        return self._columns
 
     def _write(self, model: type[M], alias: str, given: tuple[str, ...]) -> _Written:
         fields = [f for f in model._meta.local_concrete_fields if not isinstance(f, AutoField | BigAutoField)]
-        values = {field.attname: _spelled(default) for field, default in self._defaults}
+        values = {name: _spelled(default) for name, default, _ in self._columns}
         values |= {name: Slot(name) for name in given}
         template: Any = model()
         for field in fields:
