@@ -5,6 +5,7 @@ The connections below it are shared by all users of the process; cookies, header
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT = (5.0, 30.0)
 """Seconds to connect, and between two bytes of an answer; pass ``timeout=`` for others."""
+
+_QUERY = re.compile(r"\?[^\s'\">]*")
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 
@@ -60,9 +63,10 @@ class OAuthSession(requests.Session):
         target = self._use.absolute(url)
         try:
             return super().request(method, target, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - raised again at once, without its frames
+        except Exception as failure:  # noqa: BLE001 - raised again at once, without its frames
             # Frames below hold the headers as they went out; error mails and trackers print frames' variables.
-            raise error.with_traceback(None) from None
+            error = _discreet(failure).with_traceback(None)
+        raise error from None
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send; after a 401 once more with a newer token, if there is one and the request can be repeated."""
@@ -106,6 +110,14 @@ class OAuthSession(requests.Session):
         prepared_request.headers.pop("Authorization", None)
         if self._use is not None:
             self._use(prepared_request)
+
+
+def _discreet(error: Exception) -> Exception:
+    """Take the URL's query out of what ``requests`` says: a signature may stand in it, which for PLAINTEXT is the secrets."""
+    if isinstance(error, requests.RequestException):
+        error.args = (_QUERY.sub("?(redacted)", str(error)),)
+        error.__cause__ = error.__context__ = None  # urllib3's own errors, with the URL
+    return error
 
 
 class _Use(requests.auth.AuthBase):
