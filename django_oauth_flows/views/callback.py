@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import wraps
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.values import Completion
 
 MAX_PARAMETERS = 50
+
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def emptied(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -87,9 +90,10 @@ def _go_on(request: HttpRequest, completion: Completion) -> HttpResponse:
 
 @sensitive_variables()
 def _parameters(answer: Secret) -> list[tuple[str, str]]:
-    """Return the parameters as sent, duplicates kept."""
+    """Return the parameters as sent, duplicates kept. A broken escape reads as U+FFFD, like other broken encodings."""
+    query = _BROKEN_ESCAPE.sub("\N{REPLACEMENT CHARACTER}", answer.reveal())
     try:
-        return parse_qsl(answer.reveal(), keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+        return parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError:
         raise AuthorizationError("The service's answer has too many parameters.", code="unexpected_response") from None
 
