@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext_lazy as _
 
 from django_oauth_flows.protocol.dialect import Dialect
+from django_oauth_flows.protocol.endpoints import check_authorization_query
 from django_oauth_flows.protocol.placeholders import fill, placeholders
 from django_oauth_flows.protocol.urls import check_endpoint, check_host
 
@@ -68,6 +69,8 @@ def _urls(provider: Provider) -> Iterator[Problem]:
             if value:
                 sample = fill(value, dict.fromkeys(placeholders(value), "x") | _filled(provider))
                 check_endpoint(sample, internal=provider.internal)
+                if name == "authorization_endpoint":
+                    check_authorization_query(sample)
         except ValueError as problem:
             yield name, str(problem)
     for name in ("console_url", "account_url"):
