@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -147,9 +148,9 @@ class ProviderAdmin(AccessiblePages):
         ]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Tell the row the site's address, for its redirect URI."""
+        """Tell the row the site's address, for its redirect URI, if Django has checked the Host header that names it."""
         provider = super().get_object(request, object_id, from_field)
-        if provider is not None:
+        if provider is not None and "*" not in settings.ALLOWED_HOSTS:
             provider.site_url = f"{request.scheme}://{request.get_host()}"
         return provider
 
