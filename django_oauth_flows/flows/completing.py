@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
+    from django_oauth_flows.flows.values import CompletionKind
     from django_oauth_flows.protocol.messages import ClientRegistration, Params
     from django_oauth_flows.protocol.secret import Secret
 
@@ -119,6 +120,9 @@ def _repeat(request: AuthorizationRequest, user: AbstractBaseUser | AnonymousUse
     if user.is_authenticated and user.pk == request.user_id:
         if request.outcome == Outcome.CONNECTED:
             return Completion("already_connected", request.pk, request.connection, request.next_url)
+        if request.outcome == Outcome.PARKED:
+            kind = cast("CompletionKind", request.failure)
+            return Completion(kind, request.pk, request.reconnects, request.next_url)
         if not request.outcome and _is_being_completed(request):
             return Completion("in_progress", request.pk)
     raise AuthorizationError("This authorization has already been used.", code="state_used")
