@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,11 @@ from django_oauth_flows.exceptions import CannotPersist, Disconnected, Reauthori
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Token
 from django_oauth_flows.signals import connection_needs_reauthorization
 from django_oauth_flows.testing import Answer, Delay, Drop
-from django_oauth_flows.testing.factories import make_connection, shift_expiry
+from django_oauth_flows.testing.factories import answer, consent, make_connection, shift_expiry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.test import Client
 
     from django_oauth_flows.testing import FakeProvider
 
@@ -84,8 +87,10 @@ def test_a_refreshed_token_survives_the_callers_rollback(expired: Connection, fa
 def test_what_could_not_be_kept_is_not_asked_for(expired: Connection, fake: FakeProvider) -> None:
     with transaction.atomic():
         Token.objects.filter(connection=expired).update(failure_count=7)  # the caller holds the row
+        started = time.monotonic()
         with pytest.raises(CannotPersist) as caught:
             flows.access_token(expired)
+        assert time.monotonic() - started < 5
         assert caught.value.code == "cannot_persist"
     assert fake.count("token") == 0
     assert flows.access_token(expired)
@@ -154,12 +159,31 @@ def test_a_grant_that_is_over_is_reported_once_and_not_asked_for_again(expired: 
             flows.access_token(expired)
     assert caught.value.reason == "invalid_grant"
     assert fake.count("token") == 1
+    with pytest.raises(ReauthorizationRequiredError):
+        flows.refresh(expired)  # whoever insists gets the same answer, and nobody hears of it again
     assert heard == ["invalid_grant"]
     expired.refresh_from_db()
     assert (expired.status, expired.reason) == ("reauthorization_required", "invalid_grant")
     assert expired.token.refresh_token is not None
     assert ConnectionEvent.objects.filter(kind="needs_reauthorization").count() == 1
     connection_needs_reauthorization.disconnect(listen)
+
+
+@pytest.mark.security("F08")
+def test_a_grant_that_is_over_works_again_after_a_reconnect(
+    expired: Connection, provider: Provider, fake: FakeProvider, browser: Client
+) -> None:
+    fake.oauth2.grants[0].alive = False
+    with pytest.raises(ReauthorizationRequiredError):
+        flows.access_token(expired)
+    started: Any = browser.post(f"/oauth/connections/{expired.pk}/reconnect/")
+    assert answer(browser, consent(started["Location"])).status_code == 303
+    expired.refresh_from_db()
+    assert (expired.status, expired.reason) == ("active", "")
+    with flows.session(expired) as http:
+        assert http.get("/echo").status_code == 200
+    shift_expiry(expired, EXPIRED)
+    assert flows.access_token(expired)
 
 
 def test_a_valid_token_is_still_served_after_the_grant_has_ended(connection: Connection, fake: FakeProvider) -> None:
@@ -223,7 +247,10 @@ def test_a_refused_client_alarms_staff_and_marks_no_connection(expired: Connecti
 
 
 @pytest.mark.security("F12", "D06")
-def test_a_late_answer_cannot_undo_a_disconnect_and_is_revoked(expired: Connection, fake: FakeProvider) -> None:
+@pytest.mark.parametrize("how", ["disconnected", "owner deleted", "row deleted"])
+def test_a_late_answer_cannot_undo_a_disconnect_and_is_revoked(
+    how: str, expired: Connection, user: User, fake: FakeProvider
+) -> None:
     Provider.objects.update(revocation_effect="token")
     go, reached = threading.Event(), threading.Event()
     fake.script("token", Delay(until=go, reached=reached))
@@ -235,13 +262,21 @@ def test_a_late_answer_cannot_undo_a_disconnect_and_is_revoked(expired: Connecti
     thread = threading.Thread(target=run)
     thread.start()
     assert reached.wait(10)
-    flows.revoke(expired)
+    if how == "disconnected":
+        flows.revoke(expired)
+    elif how == "owner deleted":
+        user.delete()
+    else:
+        Connection.objects.all().delete()
+    known = {request.form["token"] for request in fake.received("revoke")}
     go.set()
     thread.join()
     assert isinstance(outcome[0], Disconnected)
     assert not Token.objects.exists()
-    assert Connection.objects.get().status == "revoked"
+    assert list(Connection.objects.values_list("status", flat=True)) == (["revoked"] if how == "disconnected" else [])
     assert not fake.oauth2.grants[0].alive
+    late = {request.form["token"] for request in fake.received("revoke")} - known
+    assert sorted(token[:14] for token in late) == ["canary_access_", "canary_refresh"]
 
 
 @pytest.mark.security("F19")
@@ -257,6 +292,30 @@ def test_no_transaction_is_open_while_the_provider_is_asked(expired: Connection,
     fake.script("token", Look())
     flows.access_token(expired)
     assert seen == [False]
+
+
+@pytest.mark.security("F19")
+@pytest.mark.parametrize("within", ["no transaction", "a transaction of the caller's"])
+def test_nobody_waits_for_a_lock_of_ours_while_the_provider_is_asked(
+    within: str, expired: Connection, fake: FakeProvider
+) -> None:
+    written: list[int] = []
+
+    class Write:
+        def play(self, handler: Any, normal: Any) -> None:
+            try:
+                with transaction.atomic():
+                    if connections["default"].vendor == "postgresql":
+                        connections["default"].cursor().execute("SET LOCAL lock_timeout = '1s'")
+                    written.append(Token.objects.update(last_failure=""))
+            finally:
+                connections.close_all()
+                Delay().play(handler, normal)
+
+    fake.script("token", Write())
+    with transaction.atomic() if within != "no transaction" else nullcontext():
+        flows.access_token(expired)
+    assert written == [1]
 
 
 def test_a_configuration_changed_since_keeps_the_refresh_token_at_home(expired: Connection, fake: FakeProvider) -> None:

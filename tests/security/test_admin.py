@@ -319,6 +319,23 @@ def test_a_provider_can_be_added_from_its_page(root: Client, fake: FakeProvider)
     assert 'name="slug"' not in page
 
 
+@pytest.mark.security("A07")
+def test_a_forged_host_header_is_no_redirect_uri_to_copy(root: Client, provider: Provider, settings: Any) -> None:
+    settings.ALLOWED_HOSTS, settings.OAUTH_FLOWS = ["*"], {}
+    page = root.get(f"{PROVIDERS}{provider.pk}/change/", headers={"Host": "evil.example"}).content
+    assert b"evil.example" not in page
+    settings.ALLOWED_HOSTS = ["testserver"]
+    page = root.get(f"{PROVIDERS}{provider.pk}/change/").content
+    assert b"http://testserver/oauth/callback/fake/" in page
+
+
+@pytest.mark.security("A06")
+def test_a_slug_that_is_part_of_a_redirect_uri_cannot_be_renamed(root: Client, provider: Provider) -> None:
+    assert change(root, provider, slug="renamed", name="Renamed").status_code == 302
+    provider.refresh_from_db()
+    assert (provider.slug, provider.name) == ("fake", "Renamed")
+
+
 def test_internal_needs_its_own_permission(staff: Callable[..., Client], provider: Provider) -> None:
     client = staff("view_provider", "change_provider")
     assert 'name="internal"' not in client.get(f"{PROVIDERS}{provider.pk}/change/").content.decode()

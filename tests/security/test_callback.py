@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import DatabaseError, connection
 from django.test import Client
+from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -82,6 +86,33 @@ def test_an_unknown_state_is_refused_cheaply(
     nothing_happened(fake)
 
 
+@pytest.mark.security("B01", "B02")
+def test_a_refusal_is_one_event_under_the_number_that_the_page_shows(
+    browser: Client, provider: Provider, user: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    for query, code in (("code=A", "state_missing"), ("code=A&state=x", "state_unknown")):
+        caplog.clear()
+        response = browser.get(f"{CALLBACK}?{query}")
+        refused(response, code)
+        (record,) = [r for r in caplog.records if r.name == "oauth_flows"]
+        facts = vars(record)
+        assert (record.getMessage(), facts["provider"], facts["actor"]) == (f"oauth_flows.{code}", "fake", str(user.pk))
+        assert re.fullmatch("[0-9a-f]{16}", facts["correlation_id"])
+        assert facts["correlation_id"].encode() in response.content
+
+
+@pytest.mark.security("B03", "B04", "O09")
+def test_the_same_user_in_another_browser_cannot_finish(
+    either: Provider, fake: FakeProvider, browser: Client, user: User
+) -> None:
+    callback = begin(browser, either)
+    other = Client()
+    other.force_login(user)
+    refused(answer(other, callback), "session_mismatch")
+    nothing_happened(fake)
+    assert answer(browser, callback).status_code == 303
+
+
 @pytest.mark.security("B03", "O09")
 @pytest.mark.parametrize("engine", ["db", "cache", "signed_cookies", "cached_db"])
 def test_a_victim_cannot_be_made_to_finish_an_attackers_flow(
@@ -152,6 +183,34 @@ def test_a_lost_session_or_a_changed_password_ends_the_flow_but_a_new_session_ke
     nothing_happened(fake)
 
 
+@pytest.mark.security("B06", "O09")
+def test_a_session_that_ended_meanwhile_is_refused_and_the_code_is_not_kept_for_after_the_login(
+    either: Provider, fake: FakeProvider, browser: Client, user: User
+) -> None:
+    callback = begin(browser, either)
+    browser.session.flush()
+    response = answer(browser, callback)
+    refused(response, "session_mismatch")
+    assert b"Log in and start again" in response.content
+    code = re.findall(r"(?:code|oauth_verifier)=(\w+)", callback)[0]
+    assert code not in f"{response.content!r} {response.headers}"
+    nothing_happened(fake)
+    browser.force_login(user)
+    assert code not in str(dict(browser.session))
+    assert answer(browser, callback).status_code == 303
+
+
+@pytest.mark.security("B06")
+def test_a_new_session_key_alone_ends_nothing(either: Provider, browser: Client) -> None:
+    callback = begin(browser, either)
+    session = browser.session
+    before = session.session_key
+    session.cycle_key()
+    assert session.session_key != before
+    browser.cookies["sessionid"] = session.session_key
+    assert answer(browser, callback).status_code == 303
+
+
 @pytest.mark.security("B06")
 def test_the_same_user_logged_in_again_passes(either: Provider, browser: Client, user: User) -> None:
     callback = begin(browser, either)
@@ -180,12 +239,29 @@ def test_the_same_callback_again_leads_to_what_is_connected_and_sends_nothing(
     assert Connection.objects.count() == 1
 
 
+@pytest.mark.security("B07", "O09")
+def test_the_same_callback_again_leads_back_to_a_grant_that_waits_for_a_yes(
+    either: Provider, fake: FakeProvider, browser: Client, make_user: Callable[..., User]
+) -> None:
+    make_connection(either, make_user("bob"), fake)
+    callback = begin(browser, either)
+    parked = answer(browser, callback)["Location"]
+    before = len(fake.requests)
+    again = answer(browser, callback)
+    assert (again.status_code, again["Location"]) == (303, parked)
+    assert b"Ada Lovelace" in browser.get(parked).content
+    stranger = Client()
+    stranger.force_login(make_user("eve"))
+    refused(answer(stranger, callback), "state_used")
+    assert len(fake.requests) == before
+    assert browser.post(parked, {"action": "drop"}).status_code == 303
+    refused(answer(browser, callback), "state_used")
+
+
 @pytest.mark.security("B08", "O09")
 def test_of_two_requests_at_once_one_exchanges_and_the_other_says_so(
     provider: Provider, fake: FakeProvider, browser: Client
 ) -> None:
-    import threading
-
     callback = begin(browser, provider)
     go, reached = threading.Event(), threading.Event()
     fake.script("token", Delay(until=go, reached=reached))
@@ -209,10 +285,59 @@ def test_of_two_requests_at_once_one_exchanges_and_the_other_says_so(
     assert fake.count("token") == 1
 
 
+@pytest.mark.security("B08", "O09")
+def test_two_that_have_both_found_the_request_untaken_exchange_once(
+    either: Provider, fake: FakeProvider, browser: Client
+) -> None:
+    callback, both = begin(browser, either), threading.Barrier(2, timeout=20)
+    statuses: list[int] = []
+
+    def meet(execute: Any, sql: str, *args: Any) -> Any:
+        if (
+            sql.startswith("UPDATE")
+            and "oauth_flows_authorizationrequest" in sql
+            and "taken_at" in sql.partition("WHERE")[0]
+        ):
+            both.wait()
+        return execute(sql, *args)
+
+    def run() -> None:
+        copy = Client()
+        copy.cookies = browser.cookies
+        with connection.execute_wrapper(meet):
+            statuses.append(answer(copy, callback).status_code)
+        connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert fake.count("token") + fake.count("token1") == 1
+    assert 303 in statuses
+    assert set(statuses) <= {202, 303}
+    assert Connection.objects.count() == 1
+
+
+@pytest.mark.security("B09")
+@pytest.mark.parametrize("minutes", [-5, 5])
+def test_a_process_whose_clock_is_wrong_does_not_decide(
+    minutes: int, provider: Provider, fake: FakeProvider, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(minutes=minutes))
+    early, late = begin(browser, provider), begin(browser, provider)
+    rows = list(AuthorizationRequest.objects.annotate(now=DatabaseNow()).order_by("created_at"))
+    assert all(timedelta(seconds=590) < row.expires_at - row.now <= timedelta(seconds=600) for row in rows)
+    AuthorizationRequest.objects.filter(pk=rows[0].pk).update(expires_at=DatabaseNow() + timedelta(seconds=5))
+    AuthorizationRequest.objects.filter(pk=rows[1].pk).update(expires_at=DatabaseNow() - timedelta(seconds=1))
+    refused(answer(browser, late), "state_expired")
+    assert fake.count("token") == 0
+    assert answer(browser, early).status_code == 303
+
+
 @pytest.mark.security("B09", "O09")
 def test_ten_minutes_by_the_databases_clock(either: Provider, fake: FakeProvider, browser: Client) -> None:
-    from datetime import timedelta
-
     early, late = begin(browser, either), begin(browser, either)
     rows = list(AuthorizationRequest.objects.annotate(now=DatabaseNow()).order_by("created_at"))
     assert all(timedelta(seconds=590) < row.expires_at - row.now <= timedelta(seconds=600) for row in rows)
@@ -285,7 +410,8 @@ def test_a_user_who_denies_is_told_so_kindly(
     response = answer(browser, begin(browser, either))
     refused(response, "access_denied")
     assert b"Cancelled" in response.content
-    assert not [r for r in caplog.records if r.name == "oauth_flows" and r.levelname != "INFO"]
+    ours = [(r.getMessage(), r.levelname) for r in caplog.records if r.name == "oauth_flows"]
+    assert ours == [("oauth_flows.access_denied", "INFO")]
     nothing_happened(fake)
     row = AuthorizationRequest.objects.get()
     assert (row.outcome, row.failure) == ("failed", "access_denied")
@@ -309,6 +435,7 @@ def test_a_providers_error_text_is_shown_as_harmless_text_only_to_who_started(
     assert "&lt;script&gt;" in html
     assert "javascript:" not in html
     assert "\u202e" not in html
+    assert "\u200b" not in html
     assert "x" * 250 not in html
     assert "a" not in [name for name in response.cookies if not name.startswith("oauth_flows")]
 
@@ -331,8 +458,29 @@ def test_a_repeated_parameter_is_refused(name: str, provider: Provider, fake: Fa
     nothing_happened(fake)
 
 
+@pytest.mark.security("B16")
+@pytest.mark.parametrize("name", ["error", "error_description", "error_uri"])
+def test_a_repeated_refusal_is_refused_as_such(
+    name: str, provider: Provider, fake: FakeProvider, browser: Client
+) -> None:
+    callback = with_query(begin(browser, provider), code=None, error="access_denied")
+    refused(browser.get(f"{callback}&{name}=access_denied&{name}=access_denied"), "duplicate_parameter")
+    nothing_happened(fake)
+
+
+@pytest.mark.security("B16", "O09")
+def test_a_parameter_in_query_and_body_is_not_even_read(either: Provider, fake: FakeProvider, browser: Client) -> None:
+    callback = begin(browser, either)
+    query = {name: values[0] for name, values in parse_qs(urlsplit(callback).query).items()}
+    assert browser.post(with_query(callback), query).status_code == 405
+    nothing_happened(fake)
+    assert answer(browser, callback).status_code == 303
+
+
 @pytest.mark.security("B17")
-@pytest.mark.parametrize("code", ["", "+", "%20a%20", "x" * 65_536, "A%00B", "%ED%A0%80", "%C0%80", "%zz%00", "%C3%A9"])
+@pytest.mark.parametrize(
+    "code", ["", "+", "%20a%20", "x" * 65_536, "A%00B", "%ED%A0%80", "%C0%80", "%zz", "%zz%00", "A%4", "A%", "%C3%A9"]
+)
 def test_a_hostile_code_is_refused(code: str, provider: Provider, fake: FakeProvider, browser: Client) -> None:
     callback = with_query(begin(browser, provider), code=None)
     refused(browser.get(f"{callback}&code={code}"), "invalid_code")
@@ -357,7 +505,8 @@ def test_other_methods_prefetches_and_bots_do_not_consume_the_request(
     url = with_query(callback)
     for method in ("head", "put", "post", "delete", "patch"):
         assert getattr(browser, method)(url).status_code == 405
-    assert browser.get(url, headers={"Sec-Purpose": "prefetch;prerender"}).status_code == 403
+    for guess in ({"Sec-Purpose": "prefetch;prerender"}, {"Sec-Purpose": "prefetch"}, {"Purpose": "prefetch"}):
+        assert browser.get(url, headers=guess).status_code == 403
     refused(Client().get(url), "session_mismatch")
     nothing_happened(fake)
     state = parse_qs(urlsplit(callback).query)["state"][0]
@@ -387,6 +536,56 @@ def test_a_user_who_may_no_longer_connect_does_not(
 def nobody(user: Any, action: str, target: Any) -> bool:
     """Allow nobody anything."""
     return False
+
+
+def nobody_may_use(user: Any, action: str, target: Any) -> bool:
+    """Take the permission to use providers away from everybody."""
+    return action != "use"
+
+
+def members_manage(user: Any, action: str, target: Any) -> bool:
+    """Let a group's members manage what it has."""
+    return target._meta.model_name != "group" or user.groups.filter(pk=target.pk).exists()
+
+
+@pytest.mark.security("B23")
+def test_a_user_who_may_no_longer_use_the_provider_does_not_connect(
+    either: Provider, fake: FakeProvider, browser: Client, settings: Any
+) -> None:
+    callback = begin(browser, either)
+    settings.OAUTH_FLOWS = {**settings.OAUTH_FLOWS, "OWNER_POLICY": f"{__name__}.nobody_may_use"}
+    refused(answer(browser, callback), "not_allowed")
+    nothing_happened(fake)
+
+
+@pytest.mark.security("B23")
+@pytest.mark.parametrize("how", ["left", "dissolved"])
+def test_a_user_whose_membership_ended_does_not_connect_for_the_group(
+    how: str, either: Provider, fake: FakeProvider, browser: Client, user: User, settings: Any
+) -> None:
+    policy = {"OWNER_MODELS": ["auth.Group"], "OWNER_POLICY": f"{__name__}.members_manage"}
+    settings.OAUTH_FLOWS = {**settings.OAUTH_FLOWS, **policy}
+    group = Group.objects.create(name="Engine room")
+    user.groups.add(group)
+    callback = begin(browser, either, owner=f"auth.group:{group.pk}")
+    if how == "left":
+        user.groups.clear()
+    else:
+        group.delete()
+    refused(answer(browser, callback), "not_allowed")
+    nothing_happened(fake)
+
+
+@pytest.mark.security("B23")
+def test_a_deactivated_user_whom_the_sites_login_lets_pass_does_not_connect(
+    either: Provider, fake: FakeProvider, browser: Client, user: User, settings: Any
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.AllowAllUsersModelBackend"]
+    browser.force_login(user)
+    callback = begin(browser, either)
+    User.objects.update(is_active=False)
+    refused(answer(browser, callback), "not_allowed")
+    nothing_happened(fake)
 
 
 @pytest.mark.security("B24", "O09")
@@ -448,6 +647,59 @@ def test_an_account_that_somebody_else_holds_is_connected_after_a_yes(
     with flows.session(user.oauth_connections.get()) as http:
         assert http.get("/echo").status_code == 200
     refused(browser.post(parked["Location"], {"action": "adopt"}), "state_unknown")
+
+
+@pytest.fixture
+def parked(either: Provider, fake: FakeProvider, browser: Client, make_user: Callable[..., User]) -> str:
+    """Return the page of a grant that waits for the yes of the browser's user."""
+    make_connection(either, make_user("bob"), fake)
+    return walk(browser, either, next="/notes/")["Location"]
+
+
+@pytest.mark.security("B26", "B27")
+@pytest.mark.parametrize("action", ["", "adopt", "drop"])
+def test_only_the_user_and_browser_that_started_answer_for_a_parked_grant(
+    action: str, parked: str, browser: Client, user: User, make_user: Callable[..., User]
+) -> None:
+    def attempt(client: Client) -> Any:
+        return client.post(parked, {"action": action}) if action else client.get(parked)
+
+    elsewhere, eve = Client(), Client()
+    elsewhere.force_login(user)
+    refused(attempt(elsewhere), "session_mismatch")
+    eve.force_login(make_user("eve"))
+    for name, morsel in browser.cookies.items():
+        if name.startswith("oauth_flows"):
+            eve.cookies[name] = morsel.value
+    refused(attempt(eve), "user_mismatch")
+    assert AuthorizationRequest.objects.get().outcome == "parked"
+    assert Connection.objects.count() == 1
+
+
+@pytest.mark.security("B26")
+def test_a_parked_account_that_must_be_unique_by_now_is_not_adopted(
+    parked: str, either: Provider, browser: Client
+) -> None:
+    either.unique_subject = True
+    either.save()
+    refused(browser.post(parked, {"action": "adopt"}), "account_in_use")
+    assert Connection.objects.count() == 1
+
+
+@pytest.mark.security("B24")
+def test_a_grant_that_was_parked_before_the_provider_was_edited_is_not_adopted(
+    parked: str, either: Provider, fake: FakeProvider, browser: Client
+) -> None:
+    either.token_endpoint = f"{fake.url}/elsewhere"
+    either.save()
+    refused(browser.post(parked, {"action": "adopt"}), "provider_changed")
+    assert Connection.objects.count() == 1
+
+
+@pytest.mark.security("A12")
+def test_a_foreign_next_falls_back_to_the_default_page_after_the_yes(parked: str, browser: Client) -> None:
+    AuthorizationRequest.objects.update(next_url="//evil.example")  # as if something else had written the row
+    assert browser.post(parked, {"action": "adopt"})["Location"] == "/oauth/"
 
 
 @pytest.mark.security("B27", "O09")

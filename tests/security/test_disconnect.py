@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.exceptions import Disconnected
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Revocation, Token
-from django_oauth_flows.testing import Answer, Drop
+from django_oauth_flows.testing import Answer, Delay, Drop
 from django_oauth_flows.testing.factories import answer, consent, make_connection, make_provider, walk
 
 if TYPE_CHECKING:
@@ -89,6 +90,30 @@ def test_a_provider_that_is_down_delays_only_its_own_part(
 
 
 @pytest.mark.security("D03")
+def test_a_provider_that_does_not_answer_in_time_delays_only_its_own_part(
+    connection: Connection, fake: FakeProvider, browser: Client
+) -> None:
+    Provider.objects.update(request_deadline=1)
+    go = threading.Event()
+    fake.script("revoke", Delay(until=go))
+    assert browser.post(url_of(connection)).status_code == 303
+    go.set()
+    assert not Token.objects.exists()
+    assert (Revocation.objects.get().outcome, fake.count("revoke")) == ("pending", 1)
+    Revocation.objects.update(next_attempt_at=DatabaseNow() - timedelta(seconds=1))
+    assert flows.work_off_revocations() == 1
+
+
+@pytest.mark.security("D03")
+def test_a_provider_that_says_when_to_come_back_is_not_asked_before(connection: Connection, fake: FakeProvider) -> None:
+    fake.script("revoke", Answer(503, b"", {"Retry-After": "3600"}))
+    flows.revoke(connection)
+    row = Revocation.objects.annotate(now=DatabaseNow()).get()
+    assert row.next_attempt_at is not None
+    assert row.next_attempt_at - row.now > timedelta(minutes=50)
+
+
+@pytest.mark.security("D03")
 def test_retries_are_bounded(connection: Connection, fake: FakeProvider) -> None:
     fake.script("revoke", *[Answer(500)] * 20)
     flows.revoke(connection)
@@ -106,7 +131,8 @@ def test_the_refresh_token_goes_first_and_an_unknown_token_is_a_success(
 ) -> None:
     fake.oauth2.grants.clear()
     assert flows.revoke(connection) == "revoked"
-    assert [r.form["token_type_hint"] for r in fake.received("revoke")] == ["refresh_token", "access_token"]
+    sent = [(r.form["token_type_hint"], r.form["token"].rpartition("_")[0]) for r in fake.received("revoke")]
+    assert sent == [("refresh_token", "canary_refresh"), ("access_token", "canary_access")]
 
 
 @pytest.mark.security("D04")
@@ -137,14 +163,36 @@ def test_ten_presses_revoke_once(connection: Connection, fake: FakeProvider, bro
     assert ConnectionEvent.objects.filter(kind="revoked").count() == 1
 
 
+@pytest.mark.security("D05")
+def test_a_revocation_under_way_is_not_sent_by_a_second_worker(
+    connection: Connection, fake: FakeProvider, browser: Client
+) -> None:
+    go, reached = threading.Event(), threading.Event()
+    fake.script("revoke", Delay(until=go, reached=reached))
+
+    def run() -> None:
+        browser.post(url_of(connection))
+        database.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert reached.wait(10)
+    assert flows.work_off_revocations() == 0
+    go.set()
+    thread.join()
+    assert fake.count("revoke") == 2
+    assert Revocation.objects.get().outcome == "revoked"
+
+
 @pytest.mark.security("D06")
-def test_a_session_held_elsewhere_stops_with_the_next_request(connection: Connection) -> None:
+def test_a_session_held_elsewhere_stops_with_the_next_request(connection: Connection, fake: FakeProvider) -> None:
     with flows.session(connection) as http:
         assert http.get("/echo").status_code == 200
         flows.revoke(Connection.objects.get(pk=connection.pk))
         with pytest.raises(Disconnected) as caught:
             http.get("/echo")
     assert caught.value.code == "disconnected"
+    assert fake.count("api") == 1
 
 
 def test_disconnecting_inside_a_transaction_waits_for_its_commit(connection: Connection, fake: FakeProvider) -> None:

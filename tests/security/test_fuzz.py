@@ -6,10 +6,12 @@ import os
 import random
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.test import RequestFactory
 
+from django_oauth_flows import flows
 from django_oauth_flows.models import AuthorizationRequest
 from django_oauth_flows.testing.factories import begin
 from django_oauth_flows.views.callback import callback
@@ -93,3 +95,16 @@ def test_no_random_callback_crashes_or_is_slow(
     assert slowest < 0.5, slowest  # the promise is 0.05; a garbage collection may fall into one
     assert fake.count("token") == 0
     assert AuthorizationRequest.objects.get().taken_at is None
+
+
+@pytest.mark.security("A04")
+@pytest.mark.django_db
+def test_no_state_comes_twice(user: User, provider: Provider) -> None:
+    """Ten thousand starts, or fewer if ``FUZZ_EXAMPLES`` says so."""
+    states = set()
+    for number in range(starts := min(FUZZ_EXAMPLES, 10_000)):
+        if number % 50 == 0:
+            AuthorizationRequest.objects.all().delete()  # else this would be a flood
+        started = flows.start_authorization(provider, user=user, session_auth_hash="")
+        states |= {*parse_qs(urlsplit(started.authorization_url).query)["state"]}
+    assert len(states) == starts

@@ -23,8 +23,12 @@ from django.urls import include, path
 from django.utils.log import AdminEmailHandler
 
 from django_oauth_flows import flows, logs
-from django_oauth_flows.models import Connection, Token
-from django_oauth_flows.testing import Answer, Delay, Drop
+from django_oauth_flows.exceptions import OAuthFlowsError
+from django_oauth_flows.models import Connection, Provider, Token
+from django_oauth_flows.protocol.messages import AuthorizationResponse, PendingAuthorization
+from django_oauth_flows.protocol.oauth2 import OAuth2Flow
+from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.testing import Answer, Delay, Drop, Half
 from django_oauth_flows.testing.factories import answer, consent, make_connection, make_provider, walk
 from tests.plugins.canaries import find
 
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from pytest_django.fixtures import SettingsWrapper
 
-    from django_oauth_flows.models import Provider
     from django_oauth_flows.testing import FakeProvider
 
 pytestmark = pytest.mark.django_db
@@ -291,6 +294,68 @@ def test_a_failing_refresh_in_the_sites_own_view_mails_no_secret(
     assert find("mail", str(mail.outbox[0].alternatives[0][0])) == []
 
 
+def said_by(error: BaseException | None) -> str:
+    """Return what an error and everything behind it say, also what a traceback would leave out."""
+    said = ""
+    while error is not None:
+        said += f"{error} {error!r} {error.args!r} {vars(error)!r}\n"
+        error = error.__cause__ or error.__context__
+    return said
+
+
+@pytest.mark.security("L03")
+@pytest.mark.parametrize("verb", ["refresh", "connect", "revoke"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Drop(acted=False),
+        Half(),
+        Answer(302, headers={"Location": "/?token=canary_access_" + "0" * 32}),
+        Answer(200, "canary_access_" + "0" * 32),
+        Answer(400, {"error": "invalid_grant", "refresh_token": "canary_refresh_" + "0" * 32}),
+    ],
+    ids=str,
+)
+def test_no_error_and_none_behind_it_says_what_was_sent_or_answered(
+    *, fault: Any, verb: str, connection: Connection, fake: FakeProvider
+) -> None:
+    flow = OAuth2Flow(connection.provider.registration())
+    code = Secret("canary_code_" + "0" * 32)
+    pending = PendingAuthorization(flow.registration, "https://site.example/", (), code_verifier=code)
+    act: Any = {
+        "refresh": lambda: flows.refresh(connection),
+        "connect": lambda: flow.exchange(AuthorizationResponse(pending, code)),
+        "revoke": lambda: flow.revoke(Secret("canary_refresh_" + "1" * 32), hint="refresh_token"),
+    }[verb]
+    fake.script("revoke" if verb == "revoke" else "token", fault, fault)
+    if verb == "revoke" and (fault == Half() or getattr(fault, "status", 0) == 200):
+        act()  # a server that has revoked may say anything
+        return
+    with pytest.raises(OAuthFlowsError) as caught:
+        act()
+    assert find("error", said_by(caught.value)) == []
+
+
+@pytest.mark.security("L03")
+@pytest.mark.parametrize("protocol", ["oauth2", "oauth1"])
+@pytest.mark.parametrize("fault", [*FAULTS, "nobody listens"])
+def test_no_error_of_an_api_call_says_its_query_or_token(
+    *, fault: str, protocol: str, fake: FakeProvider, user: User
+) -> None:
+    provider = make_provider(fake, protocol=protocol, signature_placement="query")
+    connection = make_connection(provider, user, fake)
+    if fault == "nobody listens":
+        Provider.objects.update(api_base_url="http://127.0.0.1:9998/")
+    else:
+        fake.script("api", FAULTS[fault]())
+    with flows.session(connection) as http_session, pytest.raises(requests.RequestException) as caught:
+        http_session.get("/echo?q=asked", timeout=0.3)
+    said = said_by(caught.value)
+    assert find("error", said) == []
+    assert "oauth_signature" not in said
+    assert "asked" not in said
+
+
 @pytest.mark.security("L01", "S07")
 @pytest.mark.parametrize("debug", [False, True])
 def test_an_error_page_with_our_objects_at_hand_shows_no_secret(
@@ -316,7 +381,7 @@ FORGERIES = {
     "a carriage return": "%0d%0aforged: 1",
     "an escape sequence": "%1b[31mforged%1b[0m",
     "a line separator": "%e2%80%a8forged",
-    "half a megabyte": "forged" * 80_000,
+    "a megabyte": "forged" * 175_000,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -13,13 +14,15 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 from django.utils import translation
+from oauthlib.oauth2 import WebApplicationClient
 
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import ConfigurationError, ScopeNotAllowed
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import AuthorizationRequest, Provider
 from django_oauth_flows.protocol.secret import Secret
-from django_oauth_flows.testing.factories import answer, begin, make_provider
+from django_oauth_flows.testing import Answer
+from django_oauth_flows.testing.factories import answer, begin, make_connection, make_provider, walk
 from django_oauth_flows.tickets import connect_ticket
 
 if TYPE_CHECKING:
@@ -64,6 +67,18 @@ def test_anonymous_and_inactive_users_are_sent_to_log_in(user: User, browser: Cl
     assert not AuthorizationRequest.objects.exists()
 
 
+@pytest.mark.security("A02")
+def test_an_inactive_user_whom_the_sites_login_lets_pass_starts_nothing(
+    user: User, browser: Client, provider: Provider, settings: Any
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.AllowAllUsersModelBackend"]
+    browser.force_login(user)
+    user.is_active = False
+    user.save()
+    assert browser.post(CONNECT).status_code == 404
+    assert not AuthorizationRequest.objects.exists()
+
+
 def only_enabled_for_ada(user: Any, action: str, target: Any) -> bool:
     """Say, as a host's policy might, that only Ada's tenant has providers."""
     return target._meta.model_name != "provider" or user.username == "ada"
@@ -76,10 +91,13 @@ def test_a_foreign_a_disabled_and_an_unknown_provider_are_the_same_404(
     settings.OAUTH_FLOWS = {**settings.OAUTH_FLOWS, "OWNER_POLICY": f"{__name__}.only_enabled_for_ada"}
     browser = client_for(make_user("eve"))
     foreign = browser.post(CONNECT)
+    settings.OAUTH_FLOWS.pop("OWNER_POLICY")
     Provider.objects.update(enabled=False)
     disabled, unknown = browser.post(CONNECT), browser.post("/oauth/connect/nosuch/")
-    assert [r.status_code for r in (foreign, disabled, unknown)] == [404, 404, 404]
-    assert foreign.content == disabled.content == unknown.content
+    Provider.objects.update(enabled=True, paused=True)
+    paused = browser.post(CONNECT)
+    assert [r.status_code for r in (foreign, disabled, unknown, paused)] == [404] * 4
+    assert foreign.content == disabled.content == unknown.content == paused.content
     assert not AuthorizationRequest.objects.exists()
 
 
@@ -96,7 +114,37 @@ def test_the_row_holds_only_the_hash_of_a_256_bit_state(browser: Client, provide
     assert hashes == {hashlib.sha256(state.encode()).hexdigest() for state in states}
 
 
+@pytest.mark.security("A04", "A05")
+def test_whoever_knows_the_seed_of_pythons_random_can_guess_nothing(user: User, provider: Provider) -> None:
+    def secrets_of_a_start() -> set[str]:
+        random.seed(7)
+        started = flows.start_authorization(provider, user=user, session_auth_hash="")
+        query = parse_qs(urlsplit(started.authorization_url).query)
+        return {query["state"][0], query["code_challenge"][0], started.cookie.value.reveal()}
+
+    assert len(secrets_of_a_start() | secrets_of_a_start()) == 6
+
+
 @pytest.mark.rfc("7636", "appendix B")
+@pytest.mark.security("A05")
+def test_the_verifier_of_the_rfc_has_the_challenge_of_the_rfc(
+    browser: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+    monkeypatch.setattr(WebApplicationClient, "create_code_verifier", lambda client, length: verifier)
+    assert start_query(browser)["code_challenge"] == ["E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"]
+
+
+@pytest.mark.security("A05")
+def test_plain_is_no_challenge_method(browser: Client, provider: Provider) -> None:
+    provider.code_challenge_method = "plain"
+    with pytest.raises(ValidationError) as caught:
+        provider.full_clean()
+    assert "code_challenge_method" in caught.value.message_dict
+    provider.save()
+    assert "plain" not in str(start_query(browser))
+
+
 @pytest.mark.security("A05")
 def test_pkce_is_s256_with_a_fresh_verifier_each_time(browser: Client, provider: Provider) -> None:
     first, second = start_query(browser), start_query(browser)
@@ -169,6 +217,40 @@ def test_a_reserved_parameter_cannot_be_configured_nor_take_effect(
 
 
 @pytest.mark.security("A08")
+def test_what_the_protocol_sets_cannot_be_set_by_the_form(browser: Client, provider: Provider) -> None:
+    names = (
+        "state",
+        "redirect_uri",
+        "response_type",
+        "client_id",
+        "code_challenge_method",
+        "nonce",
+        "request_uri",
+        "iss",
+    )
+    query = start_query(browser, **dict.fromkeys(names, "https://evil.example"))
+    assert "evil" not in str(query)
+    assert all(len(values) == 1 for values in query.values())
+
+
+@pytest.mark.security("A08", "A10")
+@pytest.mark.parametrize("protocol", ["oauth2", "oauth1"])
+@pytest.mark.parametrize("name", ["state", "redirect_uri", "response_type", "client_id", "request_uri", "oauth_token"])
+def test_a_reserved_parameter_in_the_authorization_endpoint_is_refused_on_save_and_before_the_redirect(
+    name: str, protocol: str, browser: Client, fake: FakeProvider, db: None
+) -> None:
+    provider = make_provider(fake, protocol=protocol)
+    provider.authorization_endpoint += f"?tenant=1&{name}=https://evil.example"
+    with pytest.raises(ValidationError) as caught:
+        provider.full_clean()
+    assert "authorization_endpoint" in caught.value.message_dict
+    provider.save()
+    response = browser.post(CONNECT)
+    assert response.status_code == 400
+    assert b"endpoint_not_allowed" in response.content
+
+
+@pytest.mark.security("A08")
 def test_other_extra_parameters_are_sent(browser: Client, provider: Provider) -> None:
     provider.dialect = {"authorization_parameters": {"access_type": "offline"}}
     provider.full_clean()
@@ -186,6 +268,26 @@ def test_a_caller_cannot_ask_for_a_scope_that_the_row_does_not_list(
     assert b"scope_not_allowed" in response.content
     assert not AuthorizationRequest.objects.exists()
     assert start_query(browser, scopes="write")["scope"] == ["write"]
+
+
+@pytest.mark.security("A09")
+def test_a_scope_that_was_withdrawn_is_not_asked_for_again(
+    browser: Client, provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    mine = make_connection(provider, user, fake, scopes=["read", "write"])
+    provider.allowed_scopes = ()
+    provider.save()
+    started = browser.post(f"/oauth/connections/{mine.pk}/reconnect/")
+    assert parse_qs(urlsplit(started["Location"]).query)["scope"] == ["read"]
+
+
+@pytest.mark.security("A09")
+def test_the_sites_own_session_cannot_ask_for_a_scope_that_the_row_does_not_list(
+    provider: Provider, fake: FakeProvider
+) -> None:
+    with pytest.raises(ScopeNotAllowed):
+        flows.client_session(provider, scopes=["read", "admin"])
+    assert not fake.requests
 
 
 def test_a_scope_with_a_blank_inside_is_refused_as_one_scope(user: User, provider: Provider) -> None:
@@ -207,9 +309,11 @@ def test_a_scope_with_a_blank_inside_is_refused_as_one_scope(user: User, provide
         "https://as.example:22/a",
     ],
 )
+@pytest.mark.parametrize("protocol", ["oauth2", "oauth1"])
 def test_an_odd_authorization_endpoint_is_refused_on_save_and_before_the_redirect(
-    url: str, browser: Client, provider: Provider
+    protocol: str, url: str, browser: Client, fake: FakeProvider, db: None
 ) -> None:
+    provider = make_provider(fake, protocol=protocol)
     provider.authorization_endpoint = url
     with pytest.raises(ValidationError) as caught:
         provider.full_clean()
@@ -218,6 +322,37 @@ def test_an_odd_authorization_endpoint_is_refused_on_save_and_before_the_redirec
     response = browser.post(CONNECT)
     assert response.status_code == 400
     assert b"endpoint_not_allowed" in response.content
+
+
+@pytest.mark.security("C01")
+@pytest.mark.parametrize("endpoint", ["authorization_endpoint", "token_endpoint"])
+def test_oauthlibs_switch_for_plain_http_is_not_obeyed(
+    endpoint: str, browser: Client, provider: Provider, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = begin(browser, provider)
+    monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+    provider.internal = False
+    with pytest.raises(ValidationError) as caught:
+        provider.full_clean()
+    assert endpoint in caught.value.message_dict
+    provider.save()
+    refused = browser.post(CONNECT) if endpoint == "authorization_endpoint" else answer(browser, callback)
+    assert refused.status_code == 400
+    assert fake.count("token") == 0
+
+
+@pytest.mark.security("C01")
+@pytest.mark.parametrize("value", ["", "1"])
+@pytest.mark.parametrize("name", ["OAUTHLIB_RELAX_TOKEN_SCOPE", "OAUTHLIB_STRICT_TOKEN_TYPE"])
+def test_oauthlibs_other_switches_change_nothing(
+    name: str, value: str, browser: Client, provider: Provider, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    access, _ = fake.oauth2.issue()
+    fake.script("token", Answer(200, {"access_token": access, "token_type": "bEARER", "scope": "another"}))
+    assert walk(browser, provider).status_code == 303
+    fake.script("token", Answer(200, {"access_token": access, "token_type": "mac"}))
+    assert b"token_type_unsupported" in walk(browser, provider).content
 
 
 @pytest.mark.security("A10")
@@ -249,6 +384,26 @@ def test_a_flood_of_starts_leaves_at_most_twenty_live_requests_and_is_slowed(
     assert len(str(dict(browser.session))) == session_size
 
 
+@pytest.mark.security("A11")
+def test_a_flood_ends_the_oldest_requests_of_its_own_user_and_provider_only(
+    browser: Client,
+    provider: Provider,
+    user: User,
+    fake: FakeProvider,
+    make_user: Callable[..., User],
+    client_for: Callable[[User], Client],
+) -> None:
+    make_provider(fake, slug="other")
+    bystanders = [browser.post("/oauth/connect/other/"), client_for(make_user("bob")).post(CONNECT)]
+    assert [response.status_code for response in bystanders] == [303, 303]
+    for _ in range(25):
+        start_query(browser)
+    ours = AuthorizationRequest.objects.filter(user=user, provider=provider)
+    ended = set(ours.filter(expires_at__lte=DatabaseNow()).values_list("pk", flat=True))
+    assert ended == set(ours.order_by("created_at").values_list("pk", flat=True)[:5])
+    assert AuthorizationRequest.objects.filter(expires_at__gt=DatabaseNow()).count() == 22
+
+
 @pytest.mark.security("A12")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
@@ -277,7 +432,7 @@ def test_two_tabs_both_succeed_in_any_order(
         fake.oauth2.subject, callback = callbacks[index]
         fake.oauth2.grants.clear()
         assert answer(browser, callback).status_code == 303
-    assert set(user.oauth_connections.values_list("subject", flat=True)) <= {"account-1", "account-2"}
+    assert set(user.oauth_connections.values_list("subject", flat=True)) == {"account-1", "account-2"}
     assert AuthorizationRequest.objects.filter(outcome="connected").count() == 2
 
 
@@ -321,6 +476,17 @@ def test_no_page_can_be_framed_or_cached_and_none_loads_foreign_assets(browser: 
         assert "<script" not in html
         assert "http://" not in html
         assert "https://" not in html
+
+
+@pytest.mark.security("A16")
+def test_a_site_that_lets_itself_be_framed_does_not_let_our_pages(
+    browser: Client, provider: Provider, fake: FakeProvider, make_user: Callable[..., User], settings: Any
+) -> None:
+    settings.X_FRAME_OPTIONS = "SAMEORIGIN"
+    make_connection(provider, make_user("bob"), fake)
+    parked = walk(browser, provider)["Location"]
+    for address in ("/oauth/", "/oauth/connect/fake/confirm/", "/oauth/callback/fake/", parked):
+        assert browser.get(address)["X-Frame-Options"] == "DENY", address
 
 
 @pytest.mark.security("A17")
