@@ -116,7 +116,7 @@ def test_the_sdist_holds_tests_docs_and_example(dist: Path) -> None:
         ("oauthlib", "4.0.0", "4.0.1"),
         ("oauthlib", "5.0.0", "4.1.0"),
         ("requests-oauthlib", "3.0.0", "2.0.0"),
-        ("django", "5.1.99", "5.2"),
+        ("django", "5.2.2", "5.2.3"),
     ],
 )
 def test_metadata_refuses_versions_with_known_holes(wheel: Path, name: str, refused: str, accepted: str) -> None:

@@ -51,6 +51,14 @@ def fence(event, args):
 sys.addaudithook(fence)
 """
 
+NO_DATABASE = """
+from django.db.backends.base.base import BaseDatabaseWrapper
+def refuse(database):  # the sockets of a database's own library raise no audit event
+    attempts.append(f"database {database.alias}")
+    raise RuntimeError("not at start-up")
+BaseDatabaseWrapper.connect = refuse
+"""
+
 SQLITE: dict[str, Any] = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 DOWN: dict[str, Any] = {
     "default": {"ENGINE": "django.db.backends.postgresql", "NAME": "x", "HOST": "127.0.0.1", "PORT": "1"}
@@ -108,6 +116,7 @@ print(json.dumps(time.process_time() - before))
 def test_import_and_setup_open_no_connection() -> None:
     attempts = site(
         FENCE
+        + NO_DATABASE
         + """
 import django
 django.setup()
@@ -127,6 +136,7 @@ print(json.dumps(attempts))
 def test_check_passes_while_the_database_is_down() -> None:
     attempts = site(
         FENCE
+        + NO_DATABASE
         + """
 import django
 django.setup()

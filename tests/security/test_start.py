@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+import secrets
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -14,7 +15,6 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 from django.utils import translation
-from oauthlib.oauth2 import WebApplicationClient
 
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import ConfigurationError, ScopeNotAllowed
@@ -130,8 +130,8 @@ def test_whoever_knows_the_seed_of_pythons_random_can_guess_nothing(user: User, 
 def test_the_verifier_of_the_rfc_has_the_challenge_of_the_rfc(
     browser: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
-    monkeypatch.setattr(WebApplicationClient, "create_code_verifier", lambda client, length: verifier)
+    verifier, random_text = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", secrets.token_urlsafe
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda size: verifier if size == 48 else random_text(size))
     assert start_query(browser)["code_challenge"] == ["E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"]
 
 
