@@ -12,7 +12,12 @@ import os
 import subprocess
 import sys
 import venv
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv-example"
@@ -24,11 +29,27 @@ def main() -> int:
     if sys.version_info < OLDEST:
         print(f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed; this is {sys.version.split()[0]}.", file=sys.stderr)
         return 1
-    python = _prepared()
+    try:
+        with _alone():
+            python = _prepared()
+    except PermissionError as error:
+        print(f"{error.filename} cannot be written: copy the checkout to a folder of your own.", file=sys.stderr)
+        return 1
     command = [str(python), str(ROOT / "example_project" / "manage.py"), "demo", *sys.argv[1:]]
     if os.name == "posix":
         os.execv(python, command)  # noqa: S606 - no shell; Ctrl-C then reaches the demo alone
     return subprocess.call(command)  # noqa: S603 - our own command
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let a second run wait: both would make the same environment."""
+    with ENVIRONMENT.with_suffix(".lock").open("w") as lock:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _prepared() -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,18 +17,9 @@ if TYPE_CHECKING:
 
     from django_oauth_flows.models import Connection, Provider
 
-IN_CI = os.environ.get("CI") == "true"
-SERVICES: dict[str, tuple[str, Callable[[], bool]]] = {}
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 pytest_plugins = ["tests.plugins.canaries", "tests.plugins.loopback"]
-
-
-def _listens(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-    except OSError:
-        return False
 
 
 def _has_chromium() -> bool:
@@ -39,22 +29,17 @@ def _has_chromium() -> bool:
     return shutil.which("chromium") is not None and importlib.util.find_spec("playwright") is not None
 
 
-SERVICES.update(
-    postgresql=("PostgreSQL on 127.0.0.1:5432", lambda: _listens(int(os.environ.get("PGPORT", "5432")))),
-    mariadb=("MariaDB on 127.0.0.1:3306", lambda: _listens(3306)),
-    redis=("Redis on 127.0.0.1:6379", lambda: _listens(6379)),
-    chromium=("Chromium and playwright", _has_chromium),
-)
+PROGRAMS = {"chromium": ("Chromium and playwright", _has_chromium)}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a service that this machine lacks; under CI that is a failure."""
+    """Skip what needs a program that this machine lacks; under CI that is a failure."""
     for mark in item.iter_markers("needs"):
         for name in mark.args:
-            what, present = SERVICES[name]
+            what, present = PROGRAMS[name]
             if not present():
                 if IN_CI:
-                    pytest.fail(f"needs {what}, which CI must start", pytrace=False)
+                    pytest.fail(f"needs {what}, which CI must install", pytrace=False)
                 pytest.skip(f"needs {what}")
 
 

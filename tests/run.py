@@ -13,7 +13,12 @@ import subprocess
 import sys
 import time
 import venv
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / ".venv-tests"
@@ -33,7 +38,8 @@ def main() -> int:
     if sys.version_info < (3, 11):  # noqa: UP036 - say so plainly before pip fails in its own words
         return _say(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.", failed=True)
     arguments = sys.argv[1:]
-    _prepare()
+    with _alone():
+        _prepare()
     if arguments == ["--prepare"]:
         return 0
     results = []
@@ -50,6 +56,17 @@ def main() -> int:
         if status:
             break
     return _say("; ".join(results), failed="FAILED" in results[-1])
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let a second run wait: both would make the same environment."""
+    with ENVIRONMENT.with_suffix(".lock").open("w") as lock:
+        if os.name == "posix":
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _prepare() -> None:

@@ -71,6 +71,7 @@ def _database() -> dict[str, Any]:
                 "ENGINE": "django.db.backends.mysql",
                 "NAME": f"oauth_flows{TEST_SUFFIX}",
                 "HOST": os.environ.get("MYSQL_HOST", "127.0.0.1"),
+                "PORT": os.environ.get("MYSQL_PORT", "3306"),
                 "USER": os.environ.get("MYSQL_USER", "root"),
                 "PASSWORD": os.environ.get("MYSQL_PWD", ""),
                 "OPTIONS": {"charset": "utf8mb4", "init_command": "SET time_zone = '-05:00'"},

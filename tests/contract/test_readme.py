@@ -74,7 +74,10 @@ def serving(site_python: Path, tmp_path: Path) -> Iterator[tuple[Site, dict[str,
     with start_service(tmp_path / "service") as service:
         application = service.register_application("Mine", redirect_uris=[f"{url}/oauth/callback/notebook/"])
         consumer = service.register_consumer("Mine", callbacks=[f"{url}/oauth/callback/notebook-classic/"])
+        reporter = service.register_application("Mine, totals", grant="client-credentials")
         member = service.members[0]
+        bearer = service.issue_oauth2(member.username, client_id=application.client_id)
+        pair = service.issue_oauth1(member.username, key=consumer.key)
         environment = {
             "NOTEBOOK_URL": service.url,
             "OAUTH2_CLIENT_ID": application.client_id,
@@ -85,6 +88,13 @@ def serving(site_python: Path, tmp_path: Path) -> Iterator[tuple[Site, dict[str,
             "SITE_URL": url,
             "MEMBER": member.username,
             "MEMBER_PASSWORD": member.password,
+            "TOTALS_CLIENT_ID": reporter.client_id,
+            "TOTALS_CLIENT_SECRET": reporter.client_secret,
+            **dict(
+                zip(
+                    ("ACCESS_TOKEN", "REFRESH_TOKEN", "OAUTH1_TOKEN", "OAUTH1_TOKEN_SECRET"), bearer + pair, strict=True
+                )
+            ),
         }
         folder = tmp_path / "empty"
         folder.mkdir()
@@ -142,11 +152,34 @@ def test_the_readmes_site_connects_calls_and_disconnects_over_both_protocols(
     assert "Sunrise" in journey.stdout
 
 
-def test_every_block_that_is_not_a_file_of_the_site_is_valid_too() -> None:
-    untitled = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    assert untitled
-    for block in untitled:
-        compile(block, "README.md", "exec")
+def test_the_readmes_script_calls_with_tokens_it_has_and_as_the_site_itself(
+    serving: tuple[Site, dict[str, str]],
+) -> None:
+    site, _ = serving
+    site.run("manage.py", "shell", "--command", TOTALS)
+    printed = site.run("manage.py", "shell", "--command", "exec(open('script.py').read())")
+    assert printed.count("Ada") == 2
+    assert "'notes':" in printed
+
+
+TOTALS = """
+import os
+from django_oauth_flows.models import Provider
+from django_oauth_flows.protocol.secret import Secret
+service = os.environ["NOTEBOOK_URL"]
+totals = Provider(
+    slug="notebook-totals", name="Totals", client_id=os.environ["TOTALS_CLIENT_ID"], scopes=["statistics"], internal=True,
+    token_endpoint=f"{service}/oauth2/token/", api_base_url=f"{service}/api/",
+)
+totals.seal("client_secret", Secret(os.environ["TOTALS_CLIENT_SECRET"]))
+totals.full_clean()
+totals.save()
+"""
+"""What staff would enter in the admin."""
+
+
+def test_every_block_of_code_has_a_title_and_so_is_run() -> None:
+    assert not re.findall(r"^```python\n", README, re.MULTILINE)
 
 
 def test_the_two_commands_of_the_readme_exist() -> None:
