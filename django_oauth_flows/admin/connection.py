@@ -324,7 +324,10 @@ class ConnectionAdmin(AccessiblePages):
         return HttpResponseRedirect(reverse("admin:oauth_flows_connection_change", args=[pk]))
 
     def _each(self, request: HttpRequest, queryset: QuerySet[Connection], act: Callable[[Connection], Any]) -> None:
-        for connection in queryset.select_related("provider"):
+        connections = list(queryset.select_related("provider"))
+        if not all(self.has_view_permission(request, connection) for connection in connections):
+            raise PermissionDenied
+        for connection in connections:
             try:
                 outcome, level = act(connection), messages.SUCCESS
             except OAuthFlowsError as error:

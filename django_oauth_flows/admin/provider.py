@@ -36,6 +36,7 @@ class ProviderAdmin(AccessiblePages):
     list_display = ("name", "slug", "protocol", "state", "live_connections", "secret_state")
     list_filter = ("protocol", "enabled", "paused", "internal")
     search_fields = ("name", "slug", "client_id")
+    ordering = ("name", "slug")  # what is counted in a query loses the model's own
     save_as = False
     actions = ("enable", "disable", "pause", "resume", "disconnect_all")
     fieldsets = (
@@ -246,6 +247,8 @@ class ProviderAdmin(AccessiblePages):
     @admin.action(description=_("Disconnect all connections"), permissions=["drain"])
     def disconnect_all(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
         """Drain: disable, and disconnect everything."""
+        if not all(self.has_change_permission(request, provider) for provider in queryset):
+            raise PermissionDenied
         for provider in queryset:
             Provider.objects.filter(pk=provider.pk).update(enabled=False)
             live = Connection.objects.select_related("provider").filter(provider=provider)

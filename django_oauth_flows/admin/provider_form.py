@@ -105,10 +105,12 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     def _moved(self, cleaned: dict[str, Any]) -> Iterator[str]:
         if self.before is None:
             return
+        was, will_be = self.before.parameters, cleaned.get("parameters", self.before.parameters)
         for name in CREDENTIALED_ENDPOINTS:
-            if _origin(cleaned.get(name, "")) != _origin(getattr(self.before, name)):
+            if _origin(_filled(cleaned.get(name, ""), will_be)) != _origin(_filled(getattr(self.before, name), was)):
                 yield str(self.fields[name].label)
-        if set(cleaned.get("api_hosts") or ()) - set(self.before.api_hosts or ()):
+        known = {_filled(host, was) for host in self.before.api_hosts or ()}
+        if {_filled(host, will_be) for host in cleaned.get("api_hosts") or ()} - known:
             yield str(self.fields["api_hosts"].label)
 
     def _knows_secret(self, cleaned: dict[str, Any]) -> bool:
@@ -124,6 +126,14 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
             )
         given = cleaned.get("current_client_secret") or ""
         return hmac.compare_digest(given.strip().encode(), stored.reveal().strip().encode())
+
+
+def _filled(template: Any, values: Any) -> str:
+    """Return an endpoint or host as staff have filled it in; a placeholder that is left to users stays."""
+    text = str(template)
+    for name, value in values.items() if isinstance(values, dict) else ():
+        text = text.replace(f"{{{name}}}", str(value))
+    return text
 
 
 def _origin(url: str) -> tuple[str, str]:

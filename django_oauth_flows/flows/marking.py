@@ -31,6 +31,10 @@ def needs_reauthorization(snapshot: Snapshot, reason: Connection.Reason, *, leas
         if not active.update(status=Status.REAUTHORIZATION_REQUIRED, reason=reason):
             return
         connection.status, connection.reason = Status.REAUTHORIZATION_REQUIRED, reason
+        if reason == Connection.Reason.UNDECRYPTABLE:
+            # A key was lost, or somebody has moved or altered rows: staff must look at once.
+            facts = {"provider": str(connection.provider_id), "connection": str(connection.pk)}
+            logger.critical("oauth_flows.decrypt_failed", extra=facts)
         record(ConnectionEvent.Kind.NEEDS_REAUTHORIZATION, connection, outcome=reason, using=alias)
         announce(connection_needs_reauthorization, connection, reason=str(reason), using=alias)
 

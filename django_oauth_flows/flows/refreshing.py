@@ -46,7 +46,7 @@ FIRST_POLL, LAST_POLL = 0.01, 0.1
 """Seconds between two looks of a caller that waits for the winner."""
 
 MINIMUM_INTERVAL = timedelta(seconds=30)
-"""A token refreshed so lately is not refreshed again because an API rejected it: the next one would fare no better."""
+"""A token refreshed so lately is not refreshed again because an API rejected it, or because it was born expired."""
 
 
 def refresh(connection: Connection) -> RefreshResult:
@@ -77,6 +77,8 @@ def usable(connection_id: UUID, *, min_validity: timedelta = timedelta(0)) -> Sn
         case Freshness.STALE:
             return _refreshed_early(snapshot)
         case Freshness.EXPIRED:
+            if _is_born_expired(snapshot) and _is_young(snapshot):
+                return snapshot  # as good as it gets: this provider says so of every token
             return _obtain(snapshot, seconds=deadline_seconds(snapshot.provider), min_validity=min_validity)
 
 
@@ -84,11 +86,21 @@ def replacement(connection_id: UUID, rejected: Credentials) -> Snapshot:
     """Return something newer than ``rejected``, which an API has just answered with 401, or the same if there is none."""
     snapshot = read(connection_id)
     check_servable(snapshot)
-    refreshed_at = snapshot.token.last_refreshed_at
-    young = refreshed_at is not None and snapshot.now - refreshed_at < MINIMUM_INTERVAL
-    if snapshot.token.generation != rejected.generation or not snapshot.renewable or young:
+    if snapshot.token.generation != rejected.generation or not snapshot.renewable or _is_young(snapshot):
         return snapshot
     return _obtain(snapshot, seconds=deadline_seconds(snapshot.provider), other_than=rejected.generation)
+
+
+def _is_young(snapshot: Snapshot) -> bool:
+    """Tell whether the token was refreshed so lately that the next one would fare no better."""
+    refreshed_at = snapshot.token.last_refreshed_at
+    return refreshed_at is not None and snapshot.now - refreshed_at < MINIMUM_INTERVAL
+
+
+def _is_born_expired(snapshot: Snapshot) -> bool:
+    """Tell whether the provider gave the token no lifetime at all (``expires_in`` of 0 or less)."""
+    issued_at, expires_at = snapshot.token.issued_at, snapshot.token.expires_at
+    return issued_at is not None and expires_at is not None and expires_at <= issued_at
 
 
 def _refreshed_early(snapshot: Snapshot) -> Snapshot:

@@ -92,7 +92,7 @@ class Grant:
     @classmethod
     def of(cls, tokens: TokenResponse | TokenCredentials, *, kept: tuple[str, ...] = ()) -> Grant:
         """Build from a protocol answer, keeping only the allow-listed ``kept`` members of the rest."""
-        extra = {name: tokens.extra[name] for name in kept if name in tokens.extra}
+        extra = {name: tokens.extra[name] for name in kept if name in tokens.extra and _is_storable(tokens.extra[name])}
         if isinstance(tokens, TokenCredentials):
             return cls(access_token=tokens.token, token_secret=tokens.token_secret, token_type="OAuth", extra=extra)
         return cls(
@@ -138,3 +138,13 @@ class Grant:
             values[name] = Secret(values[name]) if values[name] else None
         values["scopes"] = None if values["scopes"] is None else tuple(values["scopes"])
         return cls(**values), identity
+
+
+def _is_storable(value: Any) -> bool:
+    """Tell whether every database takes ``value`` in a JSON column: no NaN or infinity, no NUL, no lone surrogate."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except ValueError:
+        return False
+    return "\\u0000" not in text

@@ -9,13 +9,14 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 Address = IPv4Address | IPv6Address
 
-# Never, not even for an internal provider: link-local, cloud metadata, multicast, reserved, "this network".
+# Never, not even for an internal provider: link-local, cloud metadata, multicast, reserved, "this network", Teredo,
+# and IPv4 addresses that a translator maps (RFC 2765).
 NEVER = tuple(
     ipaddress.ip_network(net)
     for net in (
         "0.0.0.0/8", "100.100.100.200/32", "168.63.129.16/32", "169.254.0.0/16", "192.0.0.0/24", "192.0.2.0/24",
         "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-        "::/128", "100::/64", "2001:db8::/32", "2001:2::/48", "2001:10::/28", "fd00:ec2::254/128", "fe80::/10",
+        "::/128", "100::/64", "2001:db8::/32", "2001:2::/48", "2001:10::/28", "2001::/32", "::ffff:0:0:0/96", "fd00:ec2::254/128", "fe80::/10",
         "fec0::/10", "ff00::/8", "3fff::/20", "5f00::/16", "64:ff9b:1::/48",
     )
 )  # fmt: skip

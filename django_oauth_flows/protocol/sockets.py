@@ -135,6 +135,7 @@ def _connect(family: socket.AddressFamily, address: str, port: int, until: float
         sock.settimeout(max(until - time.monotonic(), 0.001))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect((address, port))
+        sock.settimeout(max(until - time.monotonic(), 0.001))  # what is left for the handshake
     except OSError:
         sock.close()
         raise

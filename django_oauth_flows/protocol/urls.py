@@ -86,15 +86,22 @@ def canonical_host(host: str) -> str:
             raise ValueError("zone identifiers are not allowed in the host")
         return address.compressed
     if not host.isascii():
-        try:
-            host = host.encode("idna").decode("ascii").lower()
-        except UnicodeError:
-            raise ValueError("the host is not a valid name") from None
+        host = _punycode(host)
     if len(host) > 253 or not _HOST.fullmatch(host):  # noqa: PLR2004 - RFC 1035 §2.3.4
         raise ValueError("the host is not a valid name")
     if _NUMERIC.fullmatch(host) or _NUMERIC.fullmatch(host.rpartition(".")[2]):
         return _dotted_quad(host)
     return host
+
+
+def _punycode(host: str) -> str:
+    """Encode as urllib3 will: Python's own codec reads ``faß.example`` as another host than the one connected to."""
+    import idna  # a dependency of requests; only such a name needs it
+
+    try:
+        return idna.encode(host[:254], strict=True, std3_rules=True).decode("ascii")
+    except UnicodeError:
+        raise ValueError("the host is not a valid name") from None
 
 
 def _dotted_quad(host: str) -> str:

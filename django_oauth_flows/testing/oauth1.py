@@ -131,6 +131,7 @@ def base_string(method: str, url: str, signed: Pairs) -> str:
     """Return the signature base string. RFC 5849 §3.4.1."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
     default = {"http": 80, "https": 443}[parts.scheme]
     netloc = host if parts.port in (None, default) else f"{host}:{parts.port}"
     encoded = sorted((escape(name), escape(value)) for name, value in signed)
