@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ from django.db import connections
 
 from django_oauth_flows import flows
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.models import Connection, Provider, Token
+from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Token
 from django_oauth_flows.testing import Delay
-from django_oauth_flows.testing.factories import answer, begin, shift_expiry
+from django_oauth_flows.testing.factories import answer, begin, shift_expiry, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,12 @@ PARENTS: list[Any] = []
 """The parent's database connections, in a child: kept, so that nothing closes them."""
 
 
+def _leave_connections_to_the_parent() -> None:
+    PARENTS.extend(connection.connection for connection in connections.all(initialized_only=True))
+    for connection in connections.all(initialized_only=True):
+        connection.connection = None  # closing it here would end it there
+
+
 def in_processes(count: int, act: Callable[[], str]) -> list[str]:
     """Run ``act`` in so many forked processes at once; return what each says."""
     start, pipes = os.pipe(), [os.pipe() for _ in range(count)]
@@ -37,9 +44,7 @@ def in_processes(count: int, act: Callable[[], str]) -> list[str]:
         child = os.fork()
         if child == 0:
             os.close(start[1])
-            PARENTS.extend(connection.connection for connection in connections.all(initialized_only=True))
-            for connection in connections.all(initialized_only=True):
-                connection.connection = None  # closing it here would end it there
+            _leave_connections_to_the_parent()
             os.read(start[0], 1)
             try:
                 said = act()
@@ -105,6 +110,37 @@ def test_eight_replays_in_four_processes_present_the_code_once(
     assert Connection.objects.count() == 1
     assert set(said) <= {"202", "303"}
     assert "303" in said
+
+
+@pytest.mark.security("T16")
+def test_a_worker_killed_between_answer_and_commit_leaves_nothing_behind_and_the_user_starts_again(
+    provider: Provider, fake: FakeProvider, browser: Client
+) -> None:
+    callback = begin(browser, provider)
+
+    def die(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("INSERT") and "oauth_flows_token" in sql:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return execute(sql, *args)
+
+    if (child := os.fork()) == 0:
+        _leave_connections_to_the_parent()
+        with connections["default"].execute_wrapper(die):
+            answer(browser, callback)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert fake.count("token") == 1
+    assert not Connection.objects.exists()
+    assert not Token.objects.exists()
+    assert answer(browser, callback).status_code == 202  # it might still be at work
+    AuthorizationRequest.objects.update(taken_at=DatabaseNow() - timedelta(minutes=1))
+    again = answer(browser, callback)
+    assert again.status_code == 400
+    assert b"<code>state_used</code>" in again.content
+    assert b"/oauth/connect/fake/confirm/" in again.content
+    assert fake.count("token") == 1
+    assert walk(browser, provider).status_code == 303
 
 
 @pytest.mark.security("D05")

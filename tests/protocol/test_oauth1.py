@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import os
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +21,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from oauthlib.oauth1.rfc5849 import signature as oauthlib_signature
 
-from django_oauth_flows.exceptions import AuthorizationError, OAuthFlowsError, RequestBlocked, TokenEndpointError
+from django_oauth_flows.exceptions import (
+    AuthorizationError,
+    ConfigurationError,
+    OAuthFlowsError,
+    RequestBlocked,
+    TokenEndpointError,
+)
 from django_oauth_flows.protocol.authorization import validate_authorization_response
 from django_oauth_flows.protocol.messages import (
     AuthorizationResponse,
@@ -32,6 +41,7 @@ from django_oauth_flows.protocol.messages import (
 from django_oauth_flows.protocol.oauth1 import OAuth1Flow
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.session import OAuthSession
+from django_oauth_flows.protocol.transport import ProtocolResponse
 from django_oauth_flows.testing import Answer, FakeProvider
 from django_oauth_flows.testing.oauth1 import base_string, collect_parameters, verify
 from django_oauth_flows.testing.server import Received
@@ -149,6 +159,84 @@ def test_the_signatures_of_the_rfc(
     assert not verify(received, oauth, pairs, client_secret="kd94hf93k423kf44", token_secret="other")
 
 
+SIGNED = {
+    "POST https://photos.example.net/token": (
+        {"oauth_token": "hh5s93j4hdidpola", "oauth_timestamp": "137131201", "oauth_nonce": "walatlh"},
+        ("kd94hf93k423kf44", "hdhd0244k9j7ao03"),
+        (
+            "POST&https%3A%2F%2Fphotos.example.net%2Ftoken&oauth_consumer_key%3Ddpf43f3p2l4k3l03%26oauth_nonce%3Dwalatlh%26"
+            "oauth_signature_method%3DHMAC-SHA1%26oauth_timestamp%3D137131201%26oauth_token%3Dhh5s93j4hdidpola%26"
+            "oauth_verifier%3Dhfdp7dh39dks9884"
+        ),
+        "gKgrFCywp7rO0OXSjdot/IHF7IU=",
+    ),
+    "GET http://photos.example.net/photos?file=vacation.jpg&size=original": (
+        {"oauth_token": "nnch734d00sl2jdk", "oauth_timestamp": "137131202", "oauth_nonce": "chapoH"},
+        ("kd94hf93k423kf44", "pfkkdhi9sl3r4s00"),
+        (
+            "GET&http%3A%2F%2Fphotos.example.net%2Fphotos&file%3Dvacation.jpg%26oauth_consumer_key%3Ddpf43f3p2l4k3l03%26"
+            "oauth_nonce%3DchapoH%26oauth_signature_method%3DHMAC-SHA1%26oauth_timestamp%3D137131202%26"
+            "oauth_token%3Dnnch734d00sl2jdk%26size%3Doriginal"
+        ),
+        "MdpQcU8iPSUjWoN/UDMsK2sui9I=",
+    ),
+    "POST http://example.com/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b": (
+        {"oauth_token": "kkk9d7dh3k39sjv7", "oauth_timestamp": "137131201", "oauth_nonce": "7d8f3e4a"},
+        ("j49sk3j29djd", "dh893hdasih9"),
+        (
+            "POST&http%3A%2F%2Fexample.com%2Frequest&a2%3Dr%2520b%26a3%3D2%2520q%26a3%3Da%26b5%3D%253D%25253D%26c%2540%3D%26c2%3D%26"
+            "oauth_consumer_key%3D9djdj82h48djs9d2%26oauth_nonce%3D7d8f3e4a%26oauth_signature_method%3DHMAC-SHA1%26"
+            "oauth_timestamp%3D137131201%26oauth_token%3Dkkk9d7dh3k39sjv7"
+        ),
+        "r6/TJjbCOr97/+UU0NsvSne7s5g=",
+    ),
+}
+"""Method and URL → the RFC's protocol parameters, the two secrets, the base string, and the signature."""
+
+
+@pytest.mark.security("O01", "O02")
+@pytest.mark.rfc("5849", "1.2")
+@pytest.mark.rfc("5849", "3.4.1.1")
+@pytest.mark.parametrize("request_line", SIGNED)
+def test_the_flow_itself_signs_the_rfcs_requests_as_the_rfc_does(
+    request_line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours has ``oauth_version`` in addition, which the RFC's leave out; nothing else differs."""
+    oauth, secrets, text, signature = SIGNED[request_line]
+    assert hmac_sha1(secrets, text) == signature
+    method, _, url = request_line.partition(" ")
+    monkeypatch.setattr("django_oauth_flows.protocol.oauth1.secrets.token_hex", lambda _: oauth["oauth_nonce"])
+    monkeypatch.setattr("oauthlib.oauth1.rfc5849.generate_timestamp", lambda: oauth["oauth_timestamp"])
+    client_id = "9djdj82h48djs9d2" if "example.com/" in url else "dpf43f3p2l4k3l03"
+    flow = flow_at(url, client_id=client_id, client_secret=Secret(secrets[0]), realm="Example")
+    token, token_secret = Secret(oauth["oauth_token"]), Secret(secrets[1])
+    if url.endswith("/token"):
+        sent: list[requests.PreparedRequest] = []
+
+        def send(prepared: requests.PreparedRequest, **_: Any) -> ProtocolResponse:
+            sent.append(prepared)
+            return ProtocolResponse(200, {}, b"oauth_token=a&oauth_token_secret=b")
+
+        monkeypatch.setattr("django_oauth_flows.protocol.oauth1.send", send)
+        pending = PendingAuthorization(
+            flow.registration, "https://s.example/", temporary_credentials=TemporaryCredentials(token, token_secret)
+        )
+        flow.exchange(AuthorizationResponse(pending, Secret("hfdp7dh39dks9884")))
+        (signed,) = sent
+    else:
+        body = "c2&a3=2+q" if method == "POST" else None
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+        prepared = requests.Request(method, url, data=body, headers=headers).prepare()
+        signed = flow.authenticate(prepared, Credentials(token, token_secret))
+    before, size, after = text.partition("%26size%3D")
+    ours, _ = collect_parameters(as_received(signed))
+    assert ours["oauth_signature"] == hmac_sha1(secrets, f"{before}%26oauth_version%3D1.0{size}{after}")
+
+
+def hmac_sha1(secrets: tuple[str, str], text: str) -> str:
+    return base64.b64encode(hmac.digest("&".join(secrets).encode(), text.encode(), "sha1")).decode()
+
+
 @pytest.mark.security("O03")
 @pytest.mark.parametrize(
     ("url", "uri"),
@@ -159,19 +247,34 @@ def test_the_signatures_of_the_rfc(
         ("https://h.example:80/a", "https://h.example:80/a"),
         ("http://h.example", "http://h.example/"),
         ("https://[2001:db8::1]:8443/x", "https://[2001:db8::1]:8443/x"),
-        ("https://h.example/%7Euser", None),
+        ("https://[2001:DB8::1]:443/x", "https://[2001:db8::1]/x"),
+        ("https://h.example/%7Euser", "https://h.example/~user"),
         ("https://bücher.example/x", "https://xn--bcher-kva.example/x"),
     ],
 )
-def test_the_uri_is_normalised_and_what_is_signed_is_what_is_sent(url: str, uri: str | None) -> None:
+def test_the_uri_is_normalised_and_what_is_signed_is_what_is_sent(url: str, uri: str) -> None:
     prepared = requests.Request("GET", url).prepare()
     signed = flow_at(url).authenticate(prepared, Credentials(Secret("t"), Secret("ts")))
-    host = urlsplit(str(signed.url)).netloc
-    assert host.isascii()
-    if uri is not None and "[" not in uri:
-        assert oauthlib_signature.base_string_uri(str(signed.url)) == uri
-    if "[" not in url:
-        assert is_valid(signed, client_secret="kd94hf93k423kf44", token_secret="ts")
+    assert urlsplit(str(signed.url)).netloc.isascii()
+    assert oauthlib_signature.base_string_uri(str(signed.url)) == uri
+    assert is_valid(signed, client_secret="kd94hf93k423kf44", token_secret="ts")
+
+
+@pytest.mark.security("O03")
+@pytest.mark.parametrize(
+    "url", ["https://me@127.0.0.1:{port}/x", "https://me:pw@127.0.0.1:{port}/x", "https://localhost.:{port}/x"]
+)
+def test_user_information_and_a_trailing_dot_are_refused_before_signing(
+    url: str, tls_fake: FakeProvider, register: Any, ca_bundle: str
+) -> None:
+    """A server reads the host without them, and would find another signature."""
+    port = tls_fake.url.rpartition(":")[2]
+    hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
+    registration = register(tls_fake, protocol="oauth1", transport={"ca_bundle": ca_bundle, "api_hosts": hosts})
+    with OAuthSession(Source(registration, tls_fake)) as http, pytest.raises(RequestBlocked) as caught:
+        http.get(url.format(port=port))
+    assert caught.value.code == "url_not_allowed"
+    assert tls_fake.connections == 0
 
 
 VALUES = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -194,13 +297,32 @@ def test_whatever_is_sent_is_signed(query: Any, form: Any, placement: Any) -> No
 
 @pytest.mark.security("O04")
 @pytest.mark.parametrize(
-    "query", ["a=1&a=0&a", "x=&y", "p=a+b&q=a%20b", "t=~*'()", "s=%E2%98%83+100%25", "sc=a;b=c", "z=%7E"]
-)
+    "query",
+    ["a=1&a=0&a", "x=&y", "p=a+b&q=a%20b", "t=~*'()", "s=%E2%98%83+100%25", "sc=a;b=c", "z=%7E", "e=%zz", "n=10&n=2&n=%2520&N=1"],
+)  # fmt: skip
 def test_difficult_parameters_and_unsigned_bodies(query: str) -> None:
     for body in ({"json": {"a": "ü"}}, {"files": {"f": b"x"}}, {"data": b"\xff\x00"}, {"data": {"k": "v w"}}):
         prepared = requests.Request("POST", f"https://api.example/x?{query}", **body).prepare()
         signed = flow_at("https://api.example/").authenticate(prepared, Credentials(Secret("t"), Secret("ts")))
         assert is_valid(signed, client_secret="kd94hf93k423kf44", token_secret="ts")
+        assert oauthlib_accepts(signed, client_secret="kd94hf93k423kf44", token_secret="ts")
+        assert not oauthlib_accepts(signed, client_secret="kd94hf93k423kf44", token_secret="other")
+
+
+def oauthlib_accepts(prepared: requests.PreparedRequest, *, client_secret: str, token_secret: str) -> bool:
+    """Verify with the server side of oauthlib, as most Python providers do."""
+    received = as_received(prepared)
+    is_form = received.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    parameters = oauthlib_signature.collect_parameters(
+        uri_query=urlsplit(received.url).query,
+        body=received.body.decode() if is_form else "",
+        headers={"Authorization": received.headers["authorization"]},
+        exclude_oauth_signature=False,
+    )
+    signature = dict(parameters)["oauth_signature"]
+    signed = [pair for pair in parameters if pair[0] != "oauth_signature"]
+    request = SimpleNamespace(uri=received.url, http_method=received.method, params=signed, signature=signature)
+    return bool(oauthlib_signature.verify_hmac_sha1(request, client_secret, token_secret))
 
 
 @pytest.mark.security("O05")
@@ -235,6 +357,32 @@ def test_nonces_have_128_bits_and_do_not_repeat() -> None:
         assert abs(int(oauth["oauth_timestamp"]) - time.time()) < 60
         seen.add(oauth["oauth_nonce"])
     assert len(seen) == 2000
+
+
+@pytest.mark.security("O06")
+def test_nonces_do_not_repeat_across_processes() -> None:
+    """Workers are forked from one process, and share whatever it has seeded."""
+    flow = flow_at("https://api.example/")
+    prepared = requests.Request("GET", "https://api.example/").prepare()
+
+    def nonces() -> str:
+        signed = [flow.authenticate(prepared.copy(), Credentials(Secret("t"), Secret("s"))) for _ in range(100)]
+        return "".join(collect_parameters(as_received(one))[0]["oauth_nonce"] for one in signed)
+
+    text, children = nonces(), []
+    for _ in range(8):
+        read, write = os.pipe()
+        if (child := os.fork()) == 0:
+            os.write(write, nonces().encode())
+            os._exit(0)
+        os.close(write)
+        children.append((child, read))
+    for child, read in children:
+        os.waitpid(child, 0)
+        text += os.read(read, 65536).decode()
+        os.close(read)
+    assert len(text) == 900 * 32
+    assert len({text[i : i + 32] for i in range(0, len(text), 32)}) == 900
 
 
 @pytest.mark.security("O06")
@@ -370,6 +518,31 @@ def test_plaintext_and_plain_http_are_refused_before_a_secret_leaves(fake: FakeP
     assert not fake.requests
 
 
+@pytest.mark.security("O12")
+@pytest.mark.parametrize("internal", [False, True])
+@pytest.mark.parametrize("host", ["as.example", "10.0.0.1", "127.0.0.1.as.example"])
+def test_plain_http_beyond_this_machine_is_refused_before_a_name_is_looked_up(
+    *, host: str, internal: bool, fake: FakeProvider, register: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("a name was looked up"))
+    server = ServerMetadata(**dict.fromkeys(("temporary_credential_endpoint", "token_endpoint"), f"http://{host}/"))
+    transport = {"internal": internal, "api_hosts": (f"{host}:80",)}
+    registration = register(fake, protocol="oauth1", server=server, transport=transport)
+    flow = OAuth1Flow(registration)
+    pending = pending_for(registration)
+    for leg in (
+        lambda: flow.start(redirect_uri="https://site.example/cb", scopes=(), state=STATE),
+        lambda: flow.exchange(AuthorizationResponse(pending, Secret("v"))),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            leg()
+        assert caught.value.code == "endpoint_not_allowed"
+    with OAuthSession(Source(registration, fake)) as http, pytest.raises(RequestBlocked) as blocked:
+        http.get(f"http://{host}/x")
+    assert blocked.value.code == "url_not_allowed"
+    assert fake.connections == 0
+
+
 class Source:
     """A token source with one pair of token credentials."""
 
@@ -429,6 +602,8 @@ def test_all_seven_methods_are_accepted_by_a_server_that_does_not_use_oauthlib(
         assert http.post("/echo", data={"a": "b c"}).status_code == 200
         assert http.post("/echo", json={"a": 1}).status_code == 200
     assert flow.revoke(Credentials(tokens.token, tokens.token_secret)).outcome == "revoked"
+    signed = [collect_parameters(r)[0] for r in tls_fake.requests if r.path != "/oauth1/authorize"]
+    assert {oauth["oauth_signature_method"] for oauth in signed} == {method}
 
 
 @pytest.mark.security("O15")

@@ -32,7 +32,7 @@ NEVER = [
     "169.254.169.254", "169.254.170.2", "100.100.100.200", "0.0.0.0", "192.0.0.192", "198.18.0.1", "224.0.0.1", "240.0.0.1",
     "255.255.255.255", "168.63.129.16", "::", "fe80::1", "fd00:ec2::254", "::ffff:169.254.169.254", "::169.254.169.254",
     "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::", "fec0::1", "ff02::1", "2001:db8::1",
-    "2001:0:4136:e378:8000:63bf:5601:5601",
+    "2001:0:4136:e378:8000:63bf:5601:5601", "2001:0:808:808:8000:63bf:f7f7:f7f7", "::ffff:0:a9fe:a9fe", "::ffff:0:7f00:1",
 ]  # fmt: skip
 PRIVATE = [
     "127.0.0.1", "127.8.9.1", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "::1", "fc00::1",
@@ -79,7 +79,7 @@ def test_public_addresses_are_allowed(address: str) -> None:
         "https://a.example:x/", "https:///x", "https:a.example", "//a.example/", "ftp://a.example/", "file:///etc/passwd",
         "data:text/plain,x", "gopher://a.example/", "javascript:alert(1)", "http://a.example/", "http://127.0.0.1/",
         "https://%61.example/", "https://a..example/", "https://-a.example/", "https://localhost./", "https://" + "a" * 300 + "/", "https://a/" + "x" * 100_000,
-        "https://[::1", "https://a.example\u202e/", "",
+        "https://[::1", "https://a.example\u202e/", "", "https://①②⑦.0.0.1/", "https://127。0。0。1/", "https://☃.example/", "https://ａ.example/",
     ],
 )  # fmt: skip
 def test_urls_that_could_be_read_in_two_ways_are_refused(url: str) -> None:
@@ -91,12 +91,37 @@ def test_urls_that_could_be_read_in_two_ways_are_refused(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "host"),
     [
-        ("https://①②⑦.0.0.1/", "127.0.0.1"), ("https://127。0。0。1/", "127.0.0.1"), ("https://BÜCHER.example/", "xn--bcher-kva.example"),
+        ("https://BÜCHER.example/", "xn--bcher-kva.example"), ("https://faß.example/", "xn--fa-hia.example"),
         ("https://[2606:4700:4700:0::1111]/", "2606:4700:4700::1111"),
     ],
 )  # fmt: skip
 def test_other_spellings_are_read_as_the_host_they_mean(url: str, host: str) -> None:
     assert check_endpoint(url).host.rstrip(".") == host.rstrip(".")
+    assert check_endpoint(str(requests.Request("GET", url).prepare().url)).host == host, "and that is who is asked"
+
+
+@pytest.mark.security("H01", "H02")
+@pytest.mark.parametrize(
+    ("host", "means", "internal"),
+    [
+        ("①②⑦.0.0.1", "", False), ("127。0。0。1", "", False), ("[::1]", "", False), ("localhost", "127.0.0.1", False),
+        ("metadata.google.internal", "169.254.169.254", True), ("metadata.google.internal", "fd00:ec2::254", True),
+    ],
+)  # fmt: skip
+def test_a_name_or_spelling_that_means_a_forbidden_address_is_never_connected_to(
+    *, host: str, means: str, internal: bool, register: Any, tls_fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(tls_fake.url.rpartition(":")[2])
+
+    def resolver(*_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET6 if ":" in means else socket.AF_INET, socket.SOCK_STREAM, 6, "", (means, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    policy = {"internal": internal, "api_base_url": f"https://{host}:{port}/api/"}
+    with pytest.raises(RequestBlocked) as caught, session_for(register(tls_fake, transport=policy)) as http:
+        http.get("/echo")
+    assert caught.value.code == ("address_not_allowed" if host.isascii() else "url_not_allowed")
+    assert tls_fake.connections == 0
 
 
 def test_plain_http_is_for_internal_providers_on_this_machine_only() -> None:
@@ -312,6 +337,39 @@ def test_only_a_redirect_within_the_origin_is_followed_with_the_token(
     assert all(r.headers["authorization"] == f"Bearer {token}" for r in fake.requests)
 
 
+@pytest.mark.security("H09", "O13")
+def test_another_origin_is_not_followed_to_even_if_it_is_listed(fake: FakeProvider, register: Any) -> None:
+    """The API's own host by another name, another port, and a host that may be called directly."""
+    token, _ = fake.oauth2.issue()
+    port = fake.url.rpartition(":")[2]
+    with FakeProvider() as other:
+        hosts = (f"localhost:{port}", other.url.removeprefix("http://"))
+        with session_for(register(fake, transport={"api_hosts": hosts}), token) as http:
+            for target in (f"http://localhost:{port}/api/echo", f"{other.url}/api/echo"):
+                fake.script("api", Answer(302, headers={"Location": target}))
+                assert http.get("/first").status_code == 302
+            assert http.get(f"http://localhost:{port}/api/echo").status_code == 200, "called directly, it is allowed"
+        assert not other.requests
+
+
+@pytest.mark.security("H09", "O13")
+def test_a_redirect_from_https_to_http_is_not_followed(tls_fake: FakeProvider, register: Any, ca_bundle: str) -> None:
+    token, _ = tls_fake.oauth2.issue()
+    with session_for(register(tls_fake, transport={"ca_bundle": ca_bundle}), token) as http:
+        tls_fake.script("api", Answer(302, headers={"Location": f"{tls_fake.url.replace('https:', 'http:')}/api/echo"}))
+        assert http.get("/first").status_code == 302
+    assert tls_fake.connections == 1
+
+
+@pytest.mark.security("H10")
+@pytest.mark.parametrize("bad", ["/a\r\nX-Evil: 1", "/a\nb", "/a\x00b", "/a b HTTP/1.1\r\nX-Evil: 1\r\n\r\n", "\r\n/a"])
+def test_nothing_can_break_out_of_the_request_line(bad: str, fake: FakeProvider, register: Any) -> None:
+    with session_for(register(fake)) as http, pytest.raises(RequestBlocked) as caught:
+        http.get(bad)
+    assert caught.value.code == "url_not_allowed"
+    assert fake.connections == 0
+
+
 @pytest.mark.security("H10")
 @pytest.mark.parametrize("bad", ["a\r\nX-Evil: 1", "a\nb", "a\x00b", "é"])
 def test_nothing_can_break_out_of_a_header(bad: str, fake: FakeProvider, register: Any) -> None:
@@ -327,7 +385,7 @@ def test_nothing_can_break_out_of_a_header(bad: str, fake: FakeProvider, registe
 
 @pytest.mark.security("H11")
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
-@pytest.mark.parametrize("fault", ["self-signed", "wrong-name", "expired", "old-tls"])
+@pytest.mark.parametrize("fault", ["self-signed", "wrong-name", "expired", "old-tls", "null-cipher"])
 def test_tls_that_cannot_be_trusted_is_not_used(
     fault: str, authority: trustme.CA, register: Any, ca_bundle: str
 ) -> None:
@@ -340,6 +398,9 @@ def test_tls_that_cannot_be_trusted_is_not_used(
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
         context.set_ciphers("ALL:@SECLEVEL=0")
+    elif fault == "null-cipher":
+        context.maximum_version = ssl.TLSVersion.TLSv1_2  # later versions have none
+        context.set_ciphers("eNULL:@SECLEVEL=0")
     with FakeProvider(tls=context) as fake:
         registration = register(fake, transport={"ca_bundle": ca_bundle})
         with pytest.raises(ProviderUnreachable):
@@ -347,6 +408,25 @@ def test_tls_that_cannot_be_trusted_is_not_used(
         with session_for(registration) as http, pytest.raises(requests.exceptions.SSLError):
             http.get("/echo", verify=False)  # a caller cannot switch it off either
         assert not fake.requests
+
+
+@pytest.mark.security("H12")
+def test_a_filtered_target_looks_like_a_blocked_one_and_only_the_log_tells(
+    ca_bundle: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: Any) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(socket.socket, "connect", nowhere)
+    texts = set()
+    for url in ("https://10.0.0.1/t", "https://169.254.169.254/t"):
+        with pytest.raises(ProviderUnreachable) as caught:
+            send(requests.Request("POST", url).prepare(), policy=TransportPolicy(internal=True, ca_bundle=ca_bundle))
+        texts.add((str(caught.value), caught.value.hint, caught.value.code, type(caught.value)))
+    assert len(texts) == 1
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        "oauth_flows.address_not_allowed"
+    ] * 2
 
 
 @pytest.mark.security("H12")

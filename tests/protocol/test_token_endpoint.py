@@ -65,10 +65,12 @@ def test_the_example_of_the_rfc() -> None:
 
 @pytest.mark.security("T01")
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "none"])
+@pytest.mark.parametrize("client_id", ["plain", "c:d%e+f&g é h"])
 @pytest.mark.parametrize("secret", ["plain", "a:b%c+d&e é f"])
 def test_exactly_one_authentication_method_is_used_on_the_wire(
-    method: str, secret: str, fake: FakeProvider, register: Any
+    *, method: str, client_id: str, secret: str, fake: FakeProvider, register: Any
 ) -> None:
+    fake.oauth2.client_id = client_id
     fake.oauth2.client_secret, fake.oauth2.public = secret, method == "none"
     flow = OAuth2Flow(register(fake, token_endpoint_auth_method=method))
     flow.client_credentials(scopes=["read"])
@@ -126,6 +128,13 @@ def test_no_content_is_a_bad_response() -> None:
 def test_a_json_object_is_read_whatever_it_is_called(encoding: str, content_type: str) -> None:
     body = json.dumps({**GOOD, "scope": "é"}, ensure_ascii=False).encode(encoding)
     assert parse(body, headers={"content-type": content_type}).scopes == ("é",)
+
+
+@pytest.mark.security("T05")
+def test_an_object_in_latin_1_is_no_json_unless_it_is_ascii() -> None:
+    body = {**GOOD, "scope": "é"}
+    assert code_of(json.dumps(body, ensure_ascii=False).encode("latin-1")) == "bad_response"
+    assert parse(json.dumps(body).encode("latin-1")).scopes == ("é",)
 
 
 @pytest.mark.security("T05")
@@ -230,6 +239,15 @@ def test_statuses_map_to_stable_codes(status: int, body: Any, kind: type[Excepti
 )
 def test_retry_after_is_clamped(value: str, expected: int | None) -> None:
     assert parse_retry_after(value) == expected
+
+
+@pytest.mark.security("T11")
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("value", "expected"), [("7", 7), ("99999999", 3600), ("soon", None)])
+def test_an_answer_of_not_now_says_for_how_long(status: int, value: str, expected: int | None) -> None:
+    with pytest.raises(ProviderUnreachable) as caught:
+        parse("", status=status, headers={"retry-after": value})
+    assert caught.value.retry_after == expected
 
 
 @pytest.mark.security("T11")

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import zlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -22,6 +23,7 @@ from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.session import OAuthSession
 from django_oauth_flows.testing import Answer, Delay, Drip, Drop, Endless, FakeProvider, Reset
+from django_oauth_flows.testing.faults import serialise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,6 +76,73 @@ def blackhole(opened: contextlib.ExitStack) -> int:
     return int(full.getsockname()[1])
 
 
+@dataclass(frozen=True)
+class BodyDrip:
+    """Send the head at once, and then one byte of the body every tenth of a second."""
+
+    def play(self, handler: Any, normal: Callable[[], Answer]) -> None:
+        """Keep the reader busy."""
+        head, _, body = serialise(normal()).partition(b"\r\n\r\n")
+        handler.close_connection = True
+        handler.wfile.write(head + b"\r\n\r\n")
+        for byte in body:
+            handler.wfile.write(bytes([byte]))
+            time.sleep(0.1)
+
+
+@pytest.mark.security("T12")
+@pytest.mark.parametrize("fault", [Delay(seconds=4), Drip(interval=0.1), BodyDrip()], ids=["silence", "drip", "body"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_deadline_is_total_with_and_without_tls(
+    *, scheme: str, fault: Any, fake: FakeProvider, tls_fake: FakeProvider, register: Any, ca_bundle: str
+) -> None:
+    server = tls_fake if scheme == "https" else fake
+    flow = OAuth2Flow(register(server, transport={"deadline": 1.0, "ca_bundle": ca_bundle}))
+    server.script("token", fault)
+    started = time.monotonic()
+    with pytest.raises(ProviderUnreachable):
+        flow.client_credentials()
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.security("T12")
+@pytest.mark.parametrize("fault", ["silent handshake", "dripping handshake", "resolver", "late connection"])
+def test_the_deadline_includes_the_resolver_and_the_handshake(
+    fault: str, fake: FakeProvider, register: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registration = register(fake, transport={"deadline": 2.0})
+    with contextlib.ExitStack() as opened:
+        address = "slow.example"
+        if fault == "resolver":
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(4) or [])
+        else:
+            address = f"127.0.0.1:{no_tls(opened, drips=fault.startswith('dripping'))}"
+        if fault == "late connection":
+            connect = socket.socket.connect
+            monkeypatch.setattr(socket.socket, "connect", lambda *args: (time.sleep(1.8), connect(*args)))
+        object.__setattr__(registration.server, "token_endpoint", f"https://{address}/t")
+        started = time.monotonic()
+        with pytest.raises(ProviderUnreachable):
+            OAuth2Flow(registration).client_credentials()
+        assert time.monotonic() - started < 3
+
+
+def no_tls(opened: contextlib.ExitStack, *, drips: bool) -> int:
+    """Return the port of a server that never ends its handshake: says nothing, or a byte now and then."""
+    listener = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            talking = opened.enter_context(listener.accept()[0])
+            for byte in b"\x16\x03\x03\x40\x00" + b"\x00" * 50:
+                talking.sendall(bytes([byte]))
+                time.sleep(0.1)
+
+    if drips:
+        threading.Thread(target=answer, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
 @pytest.mark.security("T13")
 @pytest.mark.parametrize(
     "fault",
@@ -81,6 +150,7 @@ def blackhole(opened: contextlib.ExitStack) -> int:
         Drop(acted=False),
         Reset(),
         Reset(after=30),
+        Reset(after=120),
         Endless(head=b"garbage\r\n\r\n", limit=0),
         Endless(head=b"HTTP/1.1 abc\r\n\r\n", limit=0),
         Endless(head=b'{"access_token":"a"}', limit=0),
@@ -96,6 +166,25 @@ def test_a_broken_answer_is_an_unreachable_provider(fault: Any, fake: FakeProvid
         OAuth2Flow(register(fake)).client_credentials()
     assert fake.count("token") == 1
     assert OAuth2Flow(register(fake)).client_credentials().access_token  # the pool is not poisoned
+
+
+class LateBody:
+    """Redirect at once, and send the body a second later, on a connection that stays open."""
+
+    def play(self, handler: Any, normal: Callable[[], Answer]) -> None:
+        """Let the next request begin before this answer ends."""
+        handler.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 5\r\n\r\n")
+        time.sleep(1)
+        handler.wfile.write(b"later")
+
+
+@pytest.mark.security("T13", "T23")
+def test_the_rest_of_a_refused_answer_is_not_the_next_ones_beginning(fake: FakeProvider, register: Any) -> None:
+    flow = OAuth2Flow(register(fake))
+    fake.script("token", LateBody())
+    with pytest.raises(TokenEndpointError):
+        flow.client_credentials()
+    assert flow.client_credentials().access_token
 
 
 @pytest.mark.security("T13", "T15")
@@ -120,8 +209,9 @@ def test_a_provider_that_was_never_reached_has_certainly_not_acted(register: Any
         Answer(200, gzip.compress(gzip.compress(b" " * 100 * MIB)), {"Content-Encoding": "gzip, gzip"}),
         Answer(200, zlib.compress(b" " * 50 * MIB), {"Content-Encoding": "deflate"}),
         Answer(200, b"x", {"Content-Encoding": "br"}),
+        Answer(200, {"access_token": "abc", "token_type": "Bearer"}, {"Content-Encoding": "zstd"}),
     ],
-    ids=["endless", "length", "chunked", "gzip", "gzip-gzip", "deflate", "br"],
+    ids=["endless", "length", "chunked", "gzip", "gzip-gzip", "deflate", "br", "zstd"],
 )
 def test_no_answer_bloats_the_process(fault: Any, fake: FakeProvider, register: Any) -> None:
     flow = OAuth2Flow(register(fake, transport={"deadline": 10.0}))
@@ -156,6 +246,18 @@ def test_pooled_connections_carry_nothing_from_one_user_to_the_next(fake: FakePr
     for request in fake.received("api"):
         assert request.headers["authorization"].endswith(request.headers["x-user"])
         assert "cookie" not in request.headers
+
+
+@pytest.mark.security("T23")
+def test_what_is_set_on_one_session_is_not_on_another(fake: FakeProvider, register: Any) -> None:
+    registration = register(fake)
+    one, two = (OAuthSession(Source(registration, fake.oauth2.issue()[0])) for _ in range(2))
+    one.headers["X-User"], one.params = "one", {"user": "one"}
+    one.cookies.set("user", "one")
+    assert two.get("/echo").status_code == 200
+    (request,) = fake.received("api")
+    assert {"x-user", "cookie"} & set(request.headers) == set()
+    assert request.query == []
 
 
 @pytest.mark.security("T23")

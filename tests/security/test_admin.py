@@ -14,6 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from django_oauth_flows import flows
+from django_oauth_flows.admin.connection import ConnectionAdmin
+from django_oauth_flows.admin.provider import ProviderAdmin
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation, Token
 from django_oauth_flows.testing.factories import begin, make_connection, make_provider, shift_expiry
 
@@ -111,6 +113,25 @@ def test_no_page_shows_a_secret_a_ciphertext_or_a_length(
         assert str(len(secrets[0])) not in re.findall(r"secret[^<]{0,40}?(\d+)", html), page
 
 
+@pytest.mark.security("M01", "M02")
+@pytest.mark.parametrize("superuser", [True, False])
+def test_popups_and_autocompletion_show_no_secret(
+    superuser: bool, staff: Callable[..., Client], connection: Connection, fake: FakeProvider
+) -> None:
+    client = staff("view_provider", "view_connection", superuser=superuser)
+    pages = [
+        f"{PROVIDERS}{connection.provider_id}/change/?_popup=1&_to_field=id",
+        f"{CONNECTIONS}?_popup=1",
+        f"{CONNECTIONS}?q={fake.oauth2.client_secret[-20:]}",
+        "/admin/autocomplete/?app_label=oauth_flows&model_name=connection&field_name=provider&term=",
+    ]
+    for page in pages:
+        response = client.get(page)
+        assert response.status_code == 200, page
+        assert fake.oauth2.client_secret not in response.content.decode(), page
+        assert not SEALED.search(response.content.decode()), page
+
+
 @pytest.mark.security("M01")
 def test_a_typed_secret_is_sealed_and_never_shown_again_not_even_with_an_error(
     root: Client, provider: Provider
@@ -192,6 +213,57 @@ def test_each_action_needs_its_own_permission_and_a_post(
 
 
 @pytest.mark.security("M03")
+@pytest.mark.parametrize(
+    ("codename", "done"),
+    [("refresh_connection", "refresh"), ("revoke_connection", "revoke"), ("change_connection", "")],
+)
+def test_each_action_of_the_list_needs_its_own_permission(
+    codename: str, done: str, staff: Callable[..., Client], connection: Connection, fake: FakeProvider
+) -> None:
+    client = staff("view_connection", codename)
+    for action in ("refresh_selected", "revoke_selected"):
+        client.get(CONNECTIONS, {"action": action, "_selected_action": [str(connection.pk)]})
+        assert fake.requests == []
+    for action in ("refresh_selected", "revoke_selected"):
+        client.post(CONNECTIONS, {"action": action, "_selected_action": [str(connection.pk)]})
+    assert fake.count("token") == (done == "refresh")
+    connection.refresh_from_db()
+    assert (connection.status == "revoked") == (done == "revoke")
+
+
+@pytest.mark.security("M03")
+@pytest.mark.parametrize("how", ["button", "list"])
+@pytest.mark.parametrize("verb", ["refresh", "revoke"])
+def test_a_connection_that_the_site_hides_from_these_staff_is_not_acted_on(
+    *, how: str, verb: str, root: Client, connection: Connection, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site narrows the permissions object by object, with Django's own hooks."""
+    monkeypatch.setattr(ConnectionAdmin, "has_view_permission", lambda _self, _request, obj=None: obj is None)
+    if how == "button":
+        response = root.post(f"{CONNECTIONS}{connection.pk}/{verb}/")
+    else:
+        response = root.post(CONNECTIONS, {"action": f"{verb}_selected", "_selected_action": [str(connection.pk)]})
+    assert response.status_code == 403
+    connection.refresh_from_db()
+    assert connection.status == "active"
+    assert fake.requests == []
+
+
+@pytest.mark.security("M03")
+@pytest.mark.parametrize("action", ["enable", "disable", "pause", "resume", "disconnect_all"])
+def test_a_provider_that_the_site_hides_from_these_staff_is_not_acted_on(
+    action: str, root: Client, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ProviderAdmin, "has_change_permission", lambda _self, _request, obj=None: obj is None)
+    before = Provider.objects.values().get()
+    response = root.post(PROVIDERS, {"action": action, "_selected_action": [str(connection.provider_id)]})
+    assert response.status_code == 403
+    assert Provider.objects.values().get() == before
+    connection.refresh_from_db()
+    assert connection.status == "active"
+
+
+@pytest.mark.security("M03")
 def test_draining_and_importing_need_permissions_of_their_own(
     staff: Callable[..., Client], connection: Connection
 ) -> None:
@@ -226,6 +298,45 @@ def test_nobody_sends_secrets_to_another_host_without_knowing_them(
 
 
 @pytest.mark.security("M04")
+def test_nobody_sends_an_oauth_1_secret_to_another_host_without_knowing_it(
+    staff: Callable[..., Client], oauth1_provider: Provider, fake: FakeProvider
+) -> None:
+    client = staff("view_provider", "change_provider", "change_internal_provider")
+    moved = {"temporary_credential_endpoint": "https://evil.example/x"}
+    refused = change(client, oauth1_provider, **moved)
+    assert "current_client_secret" in refused.context["adminform"].form.errors
+    assert "evil.example" not in str(vars(Provider.objects.get()))
+    assert change(client, oauth1_provider, **moved, current_client_secret=fake.oauth1.client_secret).status_code == 302
+
+
+@pytest.mark.security("M04")
+@pytest.mark.parametrize("change_of", ["scheme", "port", "subdomain"])
+def test_another_scheme_port_or_subdomain_is_another_host(
+    change_of: str, staff: Callable[..., Client], provider: Provider
+) -> None:
+    Provider.objects.update(token_endpoint="https://localhost:8443/token")
+    url = {"scheme": "http://localhost:8443/token", "port": "https://localhost:8444/token"}
+    client = staff("view_provider", "change_provider", "change_internal_provider")
+    refused = change(client, provider, token_endpoint=url.get(change_of, "https://a.localhost:8443/token"))
+    assert list(refused.context["adminform"].form.errors) == ["current_client_secret"]
+    assert Provider.objects.get().token_endpoint == "https://localhost:8443/token"
+
+
+@pytest.mark.security("M04")
+def test_filling_a_placeholder_with_another_host_is_pointing_at_another_host(
+    staff: Callable[..., Client], provider: Provider, fake: FakeProvider
+) -> None:
+    Provider.objects.update(token_endpoint="https://{host}/token", parameters={"host": "as.example"})
+    client = staff("view_provider", "change_provider", "change_internal_provider")
+    moved = {"parameters": '{"host": "evil.example"}'}
+    refused = change(client, provider, **moved)
+    assert "current_client_secret" in refused.context["adminform"].form.errors
+    assert Provider.objects.get().parameters == {"host": "as.example"}
+    assert change(client, provider, parameters='{"host": "as.example", "other": "x"}').status_code == 302
+    assert change(client, provider, **moved, current_client_secret=fake.oauth2.client_secret).status_code == 302
+
+
+@pytest.mark.security("M04")
 def test_another_path_on_the_same_host_needs_no_secret(root: Client, provider: Provider, fake: FakeProvider) -> None:
     assert change(root, provider, token_endpoint=f"{fake.url}/v2/token").status_code == 302
 
@@ -246,6 +357,27 @@ def test_no_filter_or_order_probes_a_secret(query: str, root: Client, connection
             assert response.context["cl"].result_count == 1
         if response.status_code == 302:
             assert response["Location"].endswith("?e=1")
+
+
+@pytest.mark.security("M05")
+@pytest.mark.parametrize("value", ["0", "1"])
+@pytest.mark.parametrize("column", ["client_secret", "second_client_secret", "private_key", "proxy"])
+def test_no_filter_tells_whether_there_is_a_secret(
+    column: str, value: str, root: Client, connection: Connection
+) -> None:
+    response = root.get(f"{PROVIDERS}?{column}__isnull={value}")
+    assert response.status_code == 400 or response["Location"].endswith("?e=1")
+
+
+@pytest.mark.security("M06")
+@pytest.mark.parametrize("field", ["account_url", "console_url"])
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "http://as.example/"]
+)
+def test_no_link_leads_to_a_script(field: str, url: str, root: Client, provider: Provider) -> None:
+    refused = change(root, provider, **{field: url})
+    assert list(refused.context["adminform"].form.errors) == [field]
+    assert getattr(Provider.objects.get(), field) == ""
 
 
 @pytest.mark.security("M06")

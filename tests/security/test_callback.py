@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, IntegrityError, connection
 from django.test import Client
 from django.utils import timezone
 from hypothesis import HealthCheck, given
@@ -260,11 +260,12 @@ def test_the_same_callback_again_leads_back_to_a_grant_that_waits_for_a_yes(
 
 @pytest.mark.security("B08", "O09")
 def test_of_two_requests_at_once_one_exchanges_and_the_other_says_so(
-    provider: Provider, fake: FakeProvider, browser: Client
+    either: Provider, fake: FakeProvider, browser: Client
 ) -> None:
-    callback = begin(browser, provider)
+    endpoint = "token1" if either.protocol == "oauth1" else "token"
+    callback = begin(browser, either)
     go, reached = threading.Event(), threading.Event()
-    fake.script("token", Delay(until=go, reached=reached))
+    fake.script(endpoint, Delay(until=go, reached=reached))
     first: list[Any] = []
 
     def run() -> None:
@@ -282,7 +283,7 @@ def test_of_two_requests_at_once_one_exchanges_and_the_other_says_so(
     assert replay.status_code == 202
     assert b"being completed" in replay.content
     assert first[0].status_code == 303
-    assert fake.count("token") == 1
+    assert fake.count(endpoint) == 1
 
 
 @pytest.mark.security("B08", "O09")
@@ -808,8 +809,9 @@ def test_a_database_that_is_down_before_the_claim_leaves_the_request_usable(
 
 
 @pytest.mark.security("B29", "T16")
+@pytest.mark.parametrize("error", [DatabaseError("disk full"), IntegrityError("constraint")])
 def test_a_database_that_fails_after_the_exchange_leaves_no_half_connection_and_gives_the_grant_back(
-    provider: Provider, fake: FakeProvider, browser: Client
+    error: DatabaseError, provider: Provider, fake: FakeProvider, browser: Client
 ) -> None:
     provider.revocation_effect = "token"
     provider.save()
@@ -817,7 +819,7 @@ def test_a_database_that_fails_after_the_exchange_leaves_no_half_connection_and_
 
     def broken(execute: Any, sql: str, *args: Any) -> Any:
         if sql.startswith("INSERT") and "oauth_flows_token" in sql:
-            raise DatabaseError("disk full")
+            raise error
         return execute(sql, *args)
 
     with connection.execute_wrapper(broken):

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,26 +15,30 @@ from django.core import serializers
 from django.core.exceptions import FieldError, ValidationError
 from django.db import connection as database
 from django.forms.models import model_to_dict
+from django.views.debug import SafeExceptionReporterFilter
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from django_oauth_flows import crypto, flows
-from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
+from django_oauth_flows import conf, crypto, flows
+from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, ReauthorizationRequiredError
 from django_oauth_flows.fields import Ciphertext
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation, Token
 from django_oauth_flows.protocol.messages import Credentials
 from django_oauth_flows.protocol.secret import Secret
-from django_oauth_flows.testing.factories import make_connection, make_provider
+from django_oauth_flows.testing import Answer
+from django_oauth_flows.testing.factories import answer, begin, make_connection, make_provider, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.contrib.auth.models import User
+    from django.test import Client
 
     from django_oauth_flows.testing import FakeProvider
 
 PLAIN = "canary_access_" + "7" * 32
+SEALED = re.compile(r"v1\.[0-9a-f]{8}\.[A-Za-z0-9_-]{38,}")
 
 
 def token_of(connection: Connection) -> Token:
@@ -53,6 +58,63 @@ def test_no_secret_lies_in_clear_in_any_column(
     assert len(values) == 6
     assert all(value.startswith("v1.") and "canary" not in value for value in values)
     assert token_of(connection).open("access_token") in [Secret(t) for t in fake.oauth2.grants[0].access]
+
+
+@pytest.mark.security("S01", "O14", "O15")
+@pytest.mark.django_db(transaction=True)
+def test_every_sealed_column_that_is_ever_filled_holds_ciphertext(
+    *, browser: Client, provider: Provider, oauth1_provider: Provider, user: User, make_user: Any, fake: FakeProvider
+) -> None:
+    for name in ("private_key", "proxy", "second_client_secret"):
+        provider.seal(name, Secret(f"{PLAIN}-{name}"))
+    provider.save()
+    oauth1_provider.seal("private_key", Secret(PLAIN))
+    oauth1_provider.save()
+    begin(browser, oauth1_provider)
+    make_connection(oauth1_provider, user, fake)
+    provider.proxy = None
+    make_connection(provider, make_user("bob"), fake)
+    Provider.objects.filter(pk=provider.pk).update(proxy=None)
+    begin(browser, provider)
+    assert walk(browser, provider)["Location"].startswith("/oauth/parked/")
+    fake.script("revoke", Answer(503), Answer(503))
+    fake.script("revoke1", Answer(503))
+    flows.revoke(make_connection(provider, user, fake, subject="leaving"))
+    flows.revoke(make_connection(oauth1_provider, user, fake, subject="leaving"))
+    provider.seal("proxy", Secret(PLAIN))
+    provider.save(update_fields=["proxy"])
+    filled = set()
+    for model in (Provider, Token, AuthorizationRequest, Revocation):
+        for name in model.sealed_fields():
+            with database.cursor() as cursor:
+                cursor.execute(f"SELECT {name} FROM {model._meta.db_table} WHERE {name} IS NOT NULL")  # noqa: S608
+                values = [row[0] for row in cursor.fetchall()]
+            assert all(SEALED.fullmatch(value) for value in values), f"{model.__name__}.{name}"
+            filled |= {f"{model.__name__}.{name}"} if values else set()
+    every = {
+        f"{m.__name__}.{n}" for m in (Provider, Token, AuthorizationRequest, Revocation) for n in m.sealed_fields()
+    }
+    assert every - filled == {"Token.dpop_key", "AuthorizationRequest.nonce", "AuthorizationRequest.dpop_key"}
+
+
+@pytest.mark.security("S02")
+@pytest.mark.parametrize("column", ["access_token", "refresh_token"])
+def test_a_connection_with_somebody_elses_ciphertext_is_unusable_and_a_critical_event(
+    *, column: str, connection: Connection, make_user: Any, fake: FakeProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = make_connection(connection.provider, make_user("bob"), fake)
+    Token.objects.filter(connection=connection).update(**{column: getattr(token_of(other), column)})
+    for _ in range(2):
+        with pytest.raises(ReauthorizationRequiredError) as caught:
+            flows.access_token(connection) if column == "access_token" else flows.refresh(connection)
+        assert caught.value.reason == "undecryptable"
+    assert fake.requests == []
+    (event,) = [r for r in caplog.records if r.getMessage() == "oauth_flows.decrypt_failed"]
+    assert event.levelname == "CRITICAL"
+    assert (event.__dict__["connection"], event.__dict__["provider"]) == (
+        str(connection.pk),
+        str(connection.provider_id),
+    )
 
 
 @pytest.mark.security("S02")
@@ -161,6 +223,16 @@ def test_tokens_survive_a_new_secret_key(settings: Any) -> None:
     assert crypto.unseal(derived, context=b"x").reveal() == PLAIN
 
 
+@pytest.mark.security("S05")
+def test_no_dump_of_the_settings_shows_a_key(settings: Any) -> None:
+    key = crypto.generate_key()
+    settings.OAUTH_FLOWS = {"ENCRYPTION_KEYS": [key]}
+    crypto.seal(Secret(PLAIN), context=b"")
+    dumped = f"{SafeExceptionReporterFilter().get_safe_settings()} {conf.settings!r} {conf.settings}"
+    assert "OAUTH_FLOWS" in dumped
+    assert key not in dumped
+
+
 @pytest.mark.security("S06")
 def test_nonces_do_not_repeat_not_even_across_a_fork() -> None:
     def nonces(count: int) -> set[str]:
@@ -233,9 +305,19 @@ def test_a_row_shows_at_most_its_ciphertext(connection: Connection) -> None:
 
 
 @pytest.mark.security("S08")
-def test_the_session_holds_nothing_of_a_dance(browser: Any, provider: Provider) -> None:
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("protocol", ["oauth2", "oauth1"])
+@pytest.mark.parametrize("engine", ["db", "cache", "cached_db", "file", "signed_cookies"])
+def test_the_session_holds_nothing_of_a_dance(
+    *, engine: str, protocol: str, client_for: Any, user: User, fake: FakeProvider, settings: Any, tmp_path: Any
+) -> None:
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    browser, provider = client_for(user), make_provider(fake, protocol=protocol)
     before = dict(browser.session)
-    assert browser.post("/oauth/connect/fake/").status_code == 303
+    callback = begin(browser, provider)
+    assert dict(browser.session) == before
+    assert answer(browser, callback).status_code == 303
     assert dict(browser.session) == before
 
 
