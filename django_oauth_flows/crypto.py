@@ -49,6 +49,8 @@ def unseal(value: str, *, context: bytes) -> Secret:
         blob = _b64decode(payload)
     except (ValueError, binascii.Error):
         raise DecryptionError("A stored secret is not in the sealed format.") from None
+    if _b64encode(blob) != payload:  # padding, or bits that stand for nothing
+        raise DecryptionError("A stored secret is not in the sealed format.")
     cipher = _keyring().get(key_id)
     if version != VERSION or cipher is None:
         raise DecryptionError("A stored secret was sealed with a key that is not configured.")

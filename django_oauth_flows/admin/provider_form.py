@@ -112,6 +112,11 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         known = {_filled(host, was) for host in self.before.api_hosts or ()}
         if {_filled(host, will_be) for host in cleaned.get("api_hosts") or ()} - known:
             yield str(self.fields["api_hosts"].label)
+        # Who chooses the way, and whom to believe on it, need not change where it leads.
+        if cleaned.get("new_proxy"):
+            yield str(self.fields["new_proxy"].label)
+        if cleaned.get("ca_bundle", self.before.ca_bundle) != self.before.ca_bundle:
+            yield str(self.fields["ca_bundle"].label)
 
     def _knows_secret(self, cleaned: dict[str, Any]) -> bool:
         """Tell whether the form repeats the stored secret; a provider without one has nothing to prove it with."""

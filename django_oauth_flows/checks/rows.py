@@ -59,6 +59,10 @@ def _dangers(provider: Provider) -> Iterator[CheckMessage]:
     if oauth1 and provider.signature_method == Provider.SignatureMethod.PLAINTEXT:
         said = f"{name} signs with PLAINTEXT: its secrets travel in every request."
         yield Warning(said, hint=f'{edit}: signature_method = "HMAC-SHA256"', id="oauth_flows.W012")
+    if oauth1 and provider.signature_method.endswith("-SHA1"):
+        said = f"{name} signs with SHA-1, which is old; many servers know nothing else."
+        better = provider.signature_method.replace("SHA1", "SHA256")
+        yield Info(said, hint=f'{edit}: signature_method = "{better}", if the service takes it', id="oauth_flows.I002")
     if isinstance(provider.dialect, dict) and provider.dialect.get("raw_basic_auth"):
         said = f"{name} sends its client credentials without the encoding of RFC 6749 §2.3.1."
         yield Warning(said, hint=f'{edit}: remove "raw_basic_auth" from its dialect', id="oauth_flows.W013")

@@ -135,8 +135,8 @@ class OAuth1Flow:
     def authenticate(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
         """Sign an API request. RFC 5849 §3.
 
-        Raises :class:`RequestBlocked` for what must not be signed: PLAINTEXT without TLS, or a URL that already has
-        ``oauth_`` parameters.
+        Raises :class:`RequestBlocked` for what must not be signed: PLAINTEXT without TLS, or a URL or form that already
+        has ``oauth_`` parameters.
         """
         return self._sign(
             prepared, resource_owner_key=credentials.access_token, resource_owner_secret=credentials.token_secret
@@ -182,7 +182,7 @@ class OAuth1Flow:
     ) -> requests.PreparedRequest:
         registration = self.registration
         self._check_signable(prepared)
-        is_form = FORM in str(prepared.headers.get("Content-Type", ""))
+        is_form = _is_form(prepared)
         body: Any = prepared.body
         if body is not None and not isinstance(body, (str, bytes)):
             # Without a type oauthlib would read the stream to see whether it is a form.
@@ -215,8 +215,8 @@ class OAuth1Flow:
             raise RequestBlocked(
                 "PLAINTEXT signatures are the secrets themselves and need https.", code="scheme_not_allowed"
             )
-        if any(name.lower().startswith("oauth_") for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
-            raise RequestBlocked("The URL already contains oauth_ parameters.", code="parameter_not_allowed")
+        if any(name.lower().startswith("oauth_") for text in (parts.query, _form(prepared)) for name in _names(text)):
+            raise RequestBlocked("The request already contains oauth_ parameters.", code="parameter_not_allowed")
         if '"' in registration.realm or not registration.realm.isprintable():
             raise ConfigurationError("The realm must be printable and without quotes.", code="provider_misconfigured")
         if registration.signature_method.startswith("RSA-") and registration.private_key is None:
@@ -225,6 +225,20 @@ class OAuth1Flow:
                 code="private_key_missing",
                 hint="RSA signatures need the PEM of the key whose public half is registered there.",
             )
+
+
+def _is_form(prepared: requests.PreparedRequest) -> bool:
+    return FORM in str(prepared.headers.get("Content-Type", ""))
+
+
+def _form(prepared: requests.PreparedRequest) -> str:
+    """Return the body if it takes part in the signature, else ""."""
+    body: Any = prepared.body if _is_form(prepared) else ""
+    return body.decode("latin-1") if isinstance(body, bytes) else body if isinstance(body, str) else ""
+
+
+def _names(text: str) -> list[str]:
+    return [name for name, _ in parse_qsl(text, keep_blank_values=True)]
 
 
 def _members(response: ProtocolResponse) -> list[tuple[str, str]]:
