@@ -334,6 +334,16 @@ def test_smuggled_parameters_are_refused_before_signing(query: str) -> None:
 
 
 @pytest.mark.security("O05")
+@pytest.mark.parametrize("body", [{"oauth_token": "evil"}, "a=1&oauth%5Fsignature=x", b"a=\xff&OAuth_Nonce=1"])
+def test_smuggled_parameters_in_a_form_are_refused_before_signing(body: Any) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    prepared = requests.Request("POST", "https://api.example/", data=body, headers=headers).prepare()
+    with pytest.raises(RequestBlocked) as caught:
+        flow_at("https://api.example/").authenticate(prepared, Credentials(Secret("t"), Secret("ts")))
+    assert caught.value.code == "parameter_not_allowed"
+
+
+@pytest.mark.security("O05")
 @pytest.mark.parametrize("realm", ['a"b', "a\r\nb", "\x00"])
 def test_a_realm_cannot_break_out_of_the_header(realm: str) -> None:
     prepared = requests.Request("GET", "https://api.example/").prepare()

@@ -337,6 +337,22 @@ def test_filling_a_placeholder_with_another_host_is_pointing_at_another_host(
 
 
 @pytest.mark.security("M04")
+@pytest.mark.parametrize("field", ["new_proxy", "ca_bundle"])
+def test_nobody_puts_a_listener_on_the_way_without_knowing_the_secret(
+    field: str, staff: Callable[..., Client], connection: Connection, fake: FakeProvider
+) -> None:
+    client = staff("view_provider", "change_provider", "change_internal_provider")
+    value = {"new_proxy": "http://evil.example:3128", "ca_bundle": "/srv/media/evil.pem"}[field]
+    refused = change(client, connection.provider, **{field: value})
+    assert refused.status_code == 200
+    assert list(refused.context["adminform"].form.errors) == ["current_client_secret"]
+    row = Provider.objects.get()
+    assert (row.proxy, row.ca_bundle) == (None, "")
+    right = change(client, connection.provider, **{field: value}, current_client_secret=fake.oauth2.client_secret)
+    assert right.status_code == 302
+
+
+@pytest.mark.security("M04")
 def test_another_path_on_the_same_host_needs_no_secret(root: Client, provider: Provider, fake: FakeProvider) -> None:
     assert change(root, provider, token_endpoint=f"{fake.url}/v2/token").status_code == 302
 

@@ -149,6 +149,24 @@ def test_a_ciphertext_that_was_moved_does_not_open(
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.security("S02")
+def test_a_ciphertext_of_the_same_owners_other_account_does_not_open(
+    connection: Connection, user: User, fake: FakeProvider
+) -> None:
+    mine, other = token_of(connection), token_of(make_connection(connection.provider, user, fake, subject="account-2"))
+    mine.access_token = other.access_token
+    with pytest.raises(DecryptionError):
+        mine.open("access_token")
+
+
+@pytest.mark.security("S02")
+def test_a_ciphertext_of_an_owner_with_the_same_id_in_another_model_does_not_open(connection: Connection) -> None:
+    token = token_of(connection)
+    token.connection.owner_model = "auth.group"
+    with pytest.raises(DecryptionError):
+        token.open("access_token")
+
+
 @pytest.mark.security("S03")
 def test_an_altered_value_fails_closed_with_the_same_error(connection: Connection) -> None:
     token = token_of(connection)
@@ -167,7 +185,13 @@ def test_an_altered_value_fails_closed_with_the_same_error(connection: Connectio
     ]
     bad += [
         f"{version}.{key_id}.{payload[:i]}{'A' if payload[i] != 'A' else 'B'}{payload[i + 1 :]}"
-        for i in range(0, len(payload) - 1, 3)
+        for i in range(len(payload) - 1)
+    ]
+    bad += [good + tail for tail in ("=", "==", ".", " ", "\n", "\x00")]
+    bad += [
+        good[:-1] + last
+        for last in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+        if last != good[-1]
     ]
     for value in bad:
         token.access_token = Ciphertext(value)

@@ -380,7 +380,17 @@ def test_a_provider_without_pkce_is_reported(provider: Provider) -> None:
     Provider.objects.update(code_challenge_method="")
     message = found(databases=["default"])["oauth_flows.W010"]
     assert "acme" in message.msg
-    Provider.objects.update(protocol="oauth1")
+    Provider.objects.update(protocol="oauth1", signature_method="HMAC-SHA256")
+    assert ids(databases=["default"]) == set()
+
+
+@pytest.mark.security("O15")
+@pytest.mark.parametrize(("method", "better"), [("HMAC-SHA1", "HMAC-SHA256"), ("RSA-SHA1", "RSA-SHA256")])
+def test_a_provider_that_signs_with_sha_1_is_flagged(provider: Provider, method: str, better: str) -> None:
+    Provider.objects.update(protocol="oauth1", signature_method=method)
+    assert ids(databases=["default"]) == {"oauth_flows.I002"}
+    assert better in str(found(databases=["default"])["oauth_flows.I002"].hint)
+    Provider.objects.update(protocol="oauth1", signature_method=better)
     assert ids(databases=["default"]) == set()
 
 
