@@ -864,6 +864,20 @@ def test_no_callback_query_crashes_the_page(query: bytes, browser: Client, provi
     assert response.status_code == 400
 
 
+@pytest.mark.security("V02")
+@pytest.mark.parametrize("count", [50, 51, 20_000])
+def test_any_number_of_parameters_is_answered_and_cheaply(
+    count: int, browser: Client, either: Provider, fake: FakeProvider
+) -> None:
+    callback = begin(browser, either)
+    url = f"{with_query(callback)}{''.join(f'&x{number}=1' for number in range(count))}"
+    started = time.process_time()
+    refused(browser.get(url), "unexpected_response")
+    assert time.process_time() - started < 0.5
+    nothing_happened(fake)
+    assert answer(browser, callback).status_code == 303
+
+
 def test_a_connection_without_identity_needs_no_userinfo(
     provider: Provider, fake: FakeProvider, browser: Client, user: User
 ) -> None:
