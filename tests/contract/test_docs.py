@@ -62,6 +62,12 @@ def test_every_reason_is_documented_and_every_documented_one_exists() -> None:
     assert documented("Reasons") == set(Connection.Reason.values)
 
 
+def test_every_code_of_the_api_is_documented_and_every_documented_one_exists() -> None:
+    from django_oauth_flows.api.problems import HINTS
+
+    assert documented("REST API") == set(HINTS)
+
+
 def test_the_exception_tree_is_drawn_as_it_is() -> None:
     tree = exceptions.__doc__ or ""
     classes = {

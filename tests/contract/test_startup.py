@@ -59,6 +59,7 @@ def refuse(database):  # the sockets of a database's own library raise no audit 
 BaseDatabaseWrapper.connect = refuse
 """
 
+COMPILED = tempfile.TemporaryDirectory(prefix="oauth_flows_startup")
 SQLITE: dict[str, Any] = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 DOWN: dict[str, Any] = {
     "default": {"ENGINE": "django.db.backends.postgresql", "NAME": "x", "HOST": "127.0.0.1", "PORT": "1"}
@@ -70,7 +71,7 @@ def site(script: str, *, app: bool = True, databases: dict[str, Any] = SQLITE) -
     apps = [f"django.contrib.{name}" for name in DJANGO_APPS] + ["django_oauth_flows"] * app
     program = SITE.format(apps=apps, databases=databases) + script
     # As an installed package would be: compiled once, whatever this process does with its own byte code.
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "oauth_flows_startup")}
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": COMPILED.name}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(
         [sys.executable, "-c", program],
