@@ -24,12 +24,35 @@ No error carries a response body, a token, or a URL's query.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What an authorization had been started for: enough to start the same once more."""
+
+    provider_slug: str
+    scopes: tuple[str, ...]
+    next_url: str
+    owner_model: str
+    owner_id: str
+    parameters: Mapping[str, str]
+    is_reconnect: bool
+
 
 class OAuthFlowsError(Exception):
-    """Base of all errors: ``code`` (stable), a plain message, and ``hint``, the next step."""
+    """Base of all errors: ``code`` (stable), a plain message, and ``hint``, the next step.
+
+    ``attempt`` is there once an authorization has failed in the hands of the user and browser that started it.
+    """
 
     default_code = "error"
     default_hint = ""
+    attempt: Attempt | None = None
 
     def __init__(self, message: str, *, code: str = "", hint: str = "") -> None:
         super().__init__(message)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django_oauth_flows.models.provider_rules import ENDPOINTS
-from django_oauth_flows.protocol.placeholders import fill, placeholders
+from django_oauth_flows.protocol.placeholders import VALUE, is_value, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,6 +15,25 @@ if TYPE_CHECKING:
 
 PARAMETER = "parameter-"
 """Prefix of the form fields that fill a provider's placeholders."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterField:
+    """A form field that fills a placeholder, with what was entered; ``refused`` if that is no part of an address."""
+
+    placeholder: str
+    value: str
+    pattern: str = VALUE
+
+    @property
+    def name(self) -> str:
+        """Return the field's name."""
+        return PARAMETER + self.placeholder
+
+    @property
+    def refused(self) -> bool:
+        """Return whether something was entered that the addresses cannot take."""
+        return bool(self.value) and not is_value(self.value)
 
 
 def scopes_to_ask_for(provider: Provider, wanted: Iterable[str], present: Connection | None) -> tuple[str, ...]:
@@ -29,6 +49,12 @@ def scopes_to_ask_for(provider: Provider, wanted: Iterable[str], present: Connec
     return tuple(dict.fromkeys([*provider.scopes, *kept, *wanted]))
 
 
+def next_usable(connections: Iterable[Connection], scopes: Iterable[str]) -> Connection | None:
+    """Return the first connection, read ``with_ended()``, that can serve a token and whose grant includes ``scopes``."""
+    wanted = tuple(scopes)
+    return next((c for c in connections if not c.has_ended and not c.lacks(wanted)), None)  # type: ignore[attr-defined]
+
+
 def open_parameters(provider: Provider) -> tuple[str, ...]:
     """Return the placeholders in the provider's addresses that the user has to fill in, such as a shop's name."""
     addresses = [*(getattr(provider, name) for name in (*ENDPOINTS, "api_base_url")), *provider.api_hosts]
@@ -36,11 +62,14 @@ def open_parameters(provider: Provider) -> tuple[str, ...]:
     return tuple(name for name in names if name not in provider.parameters)
 
 
+def parameter_fields(provider: Provider, entered: Mapping[str, str]) -> tuple[ParameterField, ...]:
+    """Return the fields for :func:`open_parameters`, with what was ``entered`` into them."""
+    return tuple(ParameterField(name, entered.get(PARAMETER + name, "").strip()) for name in open_parameters(provider))
+
+
 def read_parameters(provider: Provider, form: Mapping[str, str]) -> dict[str, str] | None:
     """Return the values of :func:`open_parameters` in ``form``; None if one is missing or no part of an address."""
-    values = {name: form.get(PARAMETER + name, "").strip() for name in open_parameters(provider)}
-    try:
-        fill("".join(f"{{{name}}}" for name in values), values)
-    except ValueError:
+    fields = parameter_fields(provider, form)
+    if not all(is_value(field.value) for field in fields):
         return None
-    return values
+    return {field.placeholder: field.value for field in fields}

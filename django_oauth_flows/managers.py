@@ -99,6 +99,12 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         active = self.filter(status="active", paused=False)
         return active if provider_slug is None else active.filter(provider__slug=provider_slug)
 
+    def with_ended(self) -> ConnectionQuerySet:
+        """Note on each row, as ``has_ended``, whether it can serve a token no more: expired, and nothing to renew it with."""
+        expired = models.Q(token__expires_at__lte=DatabaseNow(), token__refresh_token__isnull=True)
+        ended = expired | models.Q(token__isnull=True)
+        return self.annotate(has_ended=models.Case(models.When(ended, then=True), default=False))
+
     def with_scopes(self, *scopes: str) -> ConnectionQuerySet:
         """Keep grants that include every one of ``scopes``."""
         found = self

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 from django.db import DatabaseError
 
-from django_oauth_flows.exceptions import AuthorizationError, OAuthFlowsError
+from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlowsError
 from django_oauth_flows.flows.binding import check_binding, check_standing
 from django_oauth_flows.flows.parking import park
 from django_oauth_flows.flows.revoking import discard
@@ -19,7 +20,7 @@ from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.messages import Identity, PendingAuthorization, TemporaryCredentials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
@@ -50,13 +51,32 @@ def complete_authorization(
     if request.taken_at is not None:
         return _repeat(request, user)
     browser = check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
-    if not AuthorizationRequest.objects.take(request):
-        return _lost(state, user)
+    with _repeatable(request):
+        if not AuthorizationRequest.objects.take(request):
+            return _lost(state, user)
+        try:
+            # The binding has refused anonymous users.
+            return _complete(request, provider_slug, params, user=cast("AbstractBaseUser", user), browser=browser)
+        except OAuthFlowsError as error:
+            _fail(request, code=error.code)
+            raise
+
+
+@contextmanager
+def _repeatable(request: AuthorizationRequest) -> Iterator[None]:
+    """Tell whoever started ``request``, and has just proved it, what to start once more if it fails."""
     try:
-        # The binding has refused anonymous users.
-        return _complete(request, provider_slug, params, user=cast("AbstractBaseUser", user), browser=browser)
+        yield
     except OAuthFlowsError as error:
-        _fail(request, code=error.code)
+        error.attempt = Attempt(
+            provider_slug=request.provider.slug,
+            scopes=request.requested_scopes,
+            next_url=request.next_url,
+            owner_model=request.owner_model,
+            owner_id=request.owner_id,
+            parameters=request.parameters,
+            is_reconnect=request.reconnects_id is not None,
+        )
         raise
 
 

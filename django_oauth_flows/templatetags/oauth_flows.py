@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.utils.html import format_html
 
-from django_oauth_flows.forms import open_parameters, scopes_to_ask_for
+from django_oauth_flows.forms import next_usable, open_parameters, scopes_to_ask_for
 from django_oauth_flows.managers import allows
 from django_oauth_flows.models import Connection, Provider
 
 if TYPE_CHECKING:
     from django.template import Context
+    from django.utils.safestring import SafeString
 
 register = template.Library()
 
@@ -38,7 +40,7 @@ def connect_button(
     if provider is None or not allows(user, "use", provider):
         return {"provider": None}
     wanted = scopes.split()
-    present = list(Connection.objects.for_owner(user).active(provider_slug).order_by("-authorized_at"))
+    present = list(Connection.objects.for_owner(user).active(provider_slug).with_ended().order_by("-authorized_at"))
     return {
         "provider": provider,
         "connection": next_usable(present, wanted),
@@ -51,6 +53,7 @@ def connect_button(
     }
 
 
-def next_usable(connections: list[Connection], scopes: list[str]) -> Connection | None:
-    """Return the first connection whose grant includes ``scopes``."""
-    return next((connection for connection in connections if not connection.lacks(scopes)), None)
+@register.filter
+def isolated(name: object) -> SafeString:
+    """Render a name that somebody else chose, so that its writing direction stays its own and turns nothing around it."""
+    return format_html("<bdi>{}</bdi>", name)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import Http404, HttpResponseRedirect
-from django.urls import reverse
 
 from django_oauth_flows import flows
-from django_oauth_flows.forms import PARAMETER, open_parameters, read_parameters
+from django_oauth_flows.forms import parameter_fields, read_parameters
 from django_oauth_flows.managers import allows
 from django_oauth_flows.models import Connection, Provider
 from django_oauth_flows.tickets import read_connect_ticket
 from django_oauth_flows.views.owning import named_owner, owner_name
 from django_oauth_flows.views.pages import page
+from django_oauth_flows.views.restarting import confirmation_url
 from django_oauth_flows.views.shielding import members_only, to_connections
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.db.models import Model
-    from django.http import HttpRequest, HttpResponse, QueryDict
+    from django.http import HttpRequest, HttpResponse
 
     from django_oauth_flows.flows.values import BrowserCookie, StartedAuthorization
 
@@ -54,10 +53,11 @@ def confirm_connect(request: HttpRequest, slug: str) -> HttpResponse:
         "provider": provider,
         "present": _present(provider, owner or cast("Model", request.user)),
         "scopes": scopes,
+        "permissions": scopes or provider.scopes,
         "next": flows.safe_next_url(next_url),
         "owner": owner,
         "owner_name": owner_name(owner),
-        "parameters": [(PARAMETER + name, name) for name in open_parameters(provider)],
+        "parameters": parameter_fields(provider, request.GET),
     }
     return page(request, "confirm_connect.html", context)
 
@@ -119,12 +119,6 @@ def set_cookie(request: HttpRequest, response: HttpResponse, cookie: BrowserCook
     )
 
 
-def confirmation_url(slug: str, values: QueryDict) -> str:
-    """Return the confirm page for what a connect form says."""
-    query = [(name, values[name]) for name in ("scopes", "next", "owner") if values.get(name)]
-    return reverse("oauth_flows:confirm_connect", args=[slug]) + (f"?{urlencode(query)}" if query else "")
-
-
 def _present(provider: Provider, owner: Model) -> Connection | None:
     present = Connection.objects.for_owner(owner).active(provider.slug)
     return present.order_by("-authorized_at").first()
@@ -153,7 +147,8 @@ def _to_provider(request: HttpRequest, provider: Provider, started: StartedAutho
 
 
 def _forms_are_restricted() -> bool:
-    """Tell whether the site's content security policy, Django's own or that of django-csp, says where forms may go."""
+    """Tell whether the site's content security policy says where forms may go: Django's own, or django-csp's, old or new."""
     own: dict[str, Any] = getattr(settings, "SECURE_CSP", None) or {}
-    other: dict[str, Any] = getattr(settings, "CONTENT_SECURITY_POLICY", None) or {}
-    return "form-action" in own or "form-action" in other.get("DIRECTIVES", {})
+    new: dict[str, Any] = getattr(settings, "CONTENT_SECURITY_POLICY", None) or {}
+    old = getattr(settings, "CSP_FORM_ACTION", None) is not None
+    return old or "form-action" in own or "form-action" in new.get("DIRECTIVES", {})

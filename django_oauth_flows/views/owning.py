@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlencode
 
 from django.apps import apps
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.http import HttpRequest
 
-    from django_oauth_flows.models import Connection
+
+class Owned(Protocol):
+    """What says whose it is: a connection, or the attempt at one."""
+
+    @property
+    def owner_model(self) -> str:
+        """Return the owner's label."""
+
+    @property
+    def owner_id(self) -> str:
+        """Return the owner's primary key as text."""
 
 
 def named_owner(request: HttpRequest, name: str) -> Model | None:
@@ -44,11 +54,17 @@ def owner_name(owner: Model | None) -> str:
     return ":".join(owner_key(owner)) if owner is not None else ""
 
 
-def connections_url(request: HttpRequest, connection: Connection | None = None) -> str:
-    """Return the page on which ``connection`` stands."""
+def owner_of(request: HttpRequest, thing: Owned) -> str:
+    """Return what :func:`named_owner` reads for the owner of ``thing``: "" for the user, and where nobody else may own."""
+    if (thing.owner_model, thing.owner_id) == owner_key(cast("Model", request.user)):
+        return ""
+    if thing.owner_model not in {model.lower() for model in settings.owner_models}:
+        return ""
+    return f"{thing.owner_model}:{thing.owner_id}"
+
+
+def connections_url(request: HttpRequest, thing: Owned | None = None) -> str:
+    """Return the page on which ``thing`` stands, or would stand."""
     address = reverse("oauth_flows:connections")
-    if connection is None or (connection.owner_model, connection.owner_id) == owner_key(cast("Model", request.user)):
-        return address
-    if connection.owner_model not in {model.lower() for model in settings.owner_models}:
-        return address
-    return f"{address}?{urlencode({'owner': f'{connection.owner_model}:{connection.owner_id}'})}"
+    owner = owner_of(request, thing) if thing is not None else ""
+    return f"{address}?{urlencode({'owner': owner})}" if owner else address

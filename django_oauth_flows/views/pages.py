@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
-from django.shortcuts import render
-from django.template import TemplateDoesNotExist, TemplateSyntaxError
-from django.template.loader import get_template, render_to_string, select_template
-from django.urls import NoReverseMatch, reverse
+from django.template import TemplateDoesNotExist, TemplateSyntaxError, engines
+from django.template.backends.django import DjangoTemplates
+from django.urls import NoReverseMatch
 
+from django_oauth_flows.views.owning import connections_url
+from django_oauth_flows.views.restarting import confirmation_url, restart_url
 from django_oauth_flows.views.wording import BROKEN, explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django.http import HttpRequest
+    from django.template.backends.django import Template
 
     from django_oauth_flows.exceptions import OAuthFlowsError
 
@@ -37,10 +39,9 @@ STANDALONE = "oauth_flows/standalone.html"
 
 def page(request: HttpRequest, template: str, context: Mapping[str, Any], *, status: int = 200) -> HttpResponse:
     """Render one of our templates inside the host's ``base.html``, or inside our own if it has none."""
-    base = select_template(["base.html", STANDALONE])
     # Not every site has the context processor that would bring the request.
-    whole = {"oauth_flows_base": base, "request": request, **context}
-    return render(request, f"oauth_flows/{template}", whole, status=status)
+    whole = {"oauth_flows_base": _template("base.html", STANDALONE), "request": request, **context}
+    return HttpResponse(_template(f"oauth_flows/{template}").render(whole, request), status=status)
 
 
 def refusal(request: HttpRequest, error: OAuthFlowsError, *, about: Mapping[str, Any]) -> HttpResponse:
@@ -54,14 +55,15 @@ def refusal(request: HttpRequest, error: OAuthFlowsError, *, about: Mapping[str,
         extra={"correlation_id": correlation_id, "actor": str(request.user.pk), **_ids(about)},
     )
     code, said = explain(error)
-    slug = about.get("slug") if said.again else None
     context = {
         "code": code,
         "message": said.message,
         "hint": said.hint,
         "provider_text": getattr(error, "provider_text", ""),
         "cancelled": error.code in INFORMATIVE,
-        "restart_url": reverse("oauth_flows:confirm_connect", args=[slug]) if slug else "",
+        "restart_url": _restart_url(request, error, slug=about.get("slug", "")) if said.again else "",
+        "is_reconnect": error.attempt is not None and error.attempt.is_reconnect,
+        "connections_url": connections_url(request, error.attempt),
         "correlation_id": correlation_id,
     }
     if error.code == "too_many_starts":
@@ -80,7 +82,13 @@ def breakdown(
     place = "".join(traceback.format_tb(error.__traceback__))
     extra = {"correlation_id": correlation_id, "error": what, **_ids(about)}
     logger.error("oauth_flows.%s: %s\n%s", code, what, place, extra=extra)
-    context = {"code": code, "message": BROKEN.message, "hint": BROKEN.hint, "correlation_id": correlation_id}
+    context = {
+        "code": code,
+        "message": BROKEN.message,
+        "hint": BROKEN.hint,
+        "connections_url": connections_url(request),
+        "correlation_id": correlation_id,
+    }
     response = _error_page(request, context, status=status)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         response["Retry-After"] = "30"
@@ -91,8 +99,26 @@ def _error_page(request: HttpRequest, context: dict[str, Any], *, status: HTTPSt
     try:
         return page(request, "error.html", context, status=status)
     except Exception:  # noqa: BLE001 - the host's base.html may need the very thing that is down
-        alone = {**context, "oauth_flows_base": get_template(STANDALONE)}
-        return HttpResponse(render_to_string("oauth_flows/error.html", alone), status=status)
+        alone = {**context, "oauth_flows_base": _template(STANDALONE)}
+        return HttpResponse(_template("oauth_flows/error.html").render(alone), status=status)
+
+
+def _restart_url(request: HttpRequest, error: OAuthFlowsError, *, slug: str) -> str:
+    if error.attempt is not None:
+        return restart_url(request, error.attempt)
+    return confirmation_url(slug, {}) if slug else ""
+
+
+def _template(*names: str) -> Template:
+    """Return the first of the templates that there is. Jinja2's engine is not asked: our pages cannot extend what it finds."""
+    ours = [engine for engine in engines.all() if isinstance(engine, DjangoTemplates)]
+    for name in names:
+        for engine in ours:
+            try:
+                return engine.get_template(name)
+            except TemplateDoesNotExist:
+                continue
+    raise TemplateDoesNotExist(names[-1])
 
 
 def _correlation_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,8 @@ from django.contrib.auth.models import AnonymousUser
 from django.template import Context, Template
 from django.test import RequestFactory
 
-from django_oauth_flows.models import Connection, Provider
+from django_oauth_flows.models import Connection, Provider, Token
+from django_oauth_flows.testing.factories import shift_expiry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -62,7 +64,7 @@ def test_its_text_is_text(user: User, provider: Provider) -> None:
 
 def test_it_says_what_is_connected_instead(user: User, connection: Connection) -> None:
     Connection.objects.update(label="Ada <3")
-    assert "Fake is connected as Ada &lt;3" in render(PLAIN, user)
+    assert "Fake is connected as <bdi>Ada &lt;3</bdi>" in render(PLAIN, user)
     assert "<form" not in render(PLAIN, user)
     Connection.objects.update(label="")
     assert ">Fake is connected<" in render(PLAIN, user)
@@ -76,6 +78,22 @@ def test_missing_scopes_bring_the_button_back_and_keep_what_was_asked_for(
     html = render('{% connect_button "fake" scopes="write" %}', user)
     assert hidden(html)["scopes"] == "read gists write"
     assert "is connected" in render('{% connect_button "fake" scopes="gists" %}', user)
+
+
+def test_an_expired_connection_that_cannot_be_renewed_brings_the_button_back(
+    user: User, connection: Connection
+) -> None:
+    shift_expiry(connection, timedelta(hours=-1))
+    assert "is connected" in render(PLAIN, user)
+    Token.objects.update(refresh_token=None)
+    assert "<button" in render(PLAIN, user)
+    shift_expiry(connection, timedelta(hours=1))
+    assert "is connected" in render(PLAIN, user)
+
+
+def test_a_connection_without_tokens_brings_the_button_back(user: User, connection: Connection) -> None:
+    Token.objects.all().delete()
+    assert "<button" in render(PLAIN, user)
 
 
 @pytest.mark.parametrize("change", [{"enabled": False}, {"paused": True}, {"slug": "other"}])

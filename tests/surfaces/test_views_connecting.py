@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,6 +113,14 @@ def test_the_confirm_page_names_the_user_on_a_site_without_context_processors(
     assert "You are logged in here as ada." in text_of(browser.get("/oauth/connect/fake/confirm/"))
 
 
+def test_the_confirm_page_names_the_permissions_that_the_provider_asks_for_anyway(
+    browser: Client, provider: Provider
+) -> None:
+    page = browser.get("/oauth/connect/fake/confirm/")
+    assert "Permissions that will be asked for: read" in text_of(page).replace("\n", " ")
+    assert 'name="scopes" value=""' in page.content.decode()  # what the provider's row says when the button is pressed
+
+
 def test_a_foreign_next_never_reaches_the_form(browser: Client, provider: Provider) -> None:
     html = browser.get("/oauth/connect/fake/confirm/?next=//evil.example/").content.decode()
     assert 'name="next" value=""' in html
@@ -130,9 +139,47 @@ def test_a_providers_placeholders_are_asked_for_before_the_start(
     page = browser.get(asked["Location"]).content.decode()
     assert '<label for="parameter-shop">' in page
     again = browser.post("/oauth/connect/fake/", {"parameter-shop": "evil.example/x?"})
-    assert again["Location"] == "/oauth/connect/fake/confirm/"
+    assert again["Location"] == "/oauth/connect/fake/confirm/?parameter-shop=evil.example%2Fx%3F"
+    assert not AuthorizationRequest.objects.exists()
     walk(browser, provider, **{"parameter-shop": "ada-lace"})
     assert user.oauth_connections.get().parameters == {"shop": "ada-lace"}
+
+
+@pytest.mark.parametrize("refused", ["my..shop", ".ada", "ada-", "a" * 201, "a/b", "<b>", "ä"])
+def test_a_value_that_no_address_takes_comes_back_with_a_message(
+    refused: str, browser: Client, provider: Provider, fake: FakeProvider
+) -> None:
+    Provider.objects.update(authorization_endpoint=f"{fake.url}/authorize?shop={{shop}}")
+    untouched = browser.get("/oauth/connect/fake/confirm/").content.decode()
+    assert "aria-invalid" not in untouched
+    form = {"parameter-shop": refused, "next": "/notes/"}
+    again = browser.post("/oauth/connect/fake/", form, follow=True).content.decode()
+    assert f'value="{escape(refused)}"' in again
+    assert 'aria-describedby="parameter-shop-problem parameter-shop-help" aria-invalid="true"' in again
+    assert "This cannot be part of an address:" in again
+    assert 'name="next" value="/notes/"' in again
+    (pattern,) = re.findall(r'pattern="([^"]+)"', again)
+    assert not re.fullmatch(unescape(pattern), refused)  # a browser that reads the pattern says so before it sends
+
+
+def test_the_pattern_of_the_page_lets_pass_what_the_addresses_take(
+    browser: Client, provider: Provider, fake: FakeProvider
+) -> None:
+    Provider.objects.update(authorization_endpoint=f"{fake.url}/authorize?shop={{shop}}")
+    (pattern,) = re.findall(r'pattern="([^"]+)"', browser.get("/oauth/connect/fake/confirm/").content.decode())
+    for value in ("a", "ada-lace", "shop.example.com", "a_b", "9" * 200):
+        assert re.fullmatch(unescape(pattern), value)
+        started = browser.post("/oauth/connect/fake/", {"parameter-shop": value})
+        assert started["Location"].startswith(f"{fake.url}/authorize?shop={value}&")
+
+
+def test_what_an_anonymous_user_entered_survives_the_login(provider: Provider, fake: FakeProvider, user: User) -> None:
+    Provider.objects.update(authorization_endpoint=f"{fake.url}/authorize?shop={{shop}}")
+    client = Client()
+    response = client.post("/oauth/connect/fake/", {"parameter-shop": "ada-lace"})
+    credentials = {"username": "ada", "password": "correct horse"}
+    page = client.post(response["Location"], credentials, follow=True)
+    assert 'value="ada-lace"' in page.content.decode()
 
 
 @pytest.mark.security("A17")
@@ -280,6 +327,7 @@ def test_an_answer_that_nobody_can_use_is_explained(browser: Client, provider: P
     [
         {"SECURE_CSP": {"form-action": ["'self'"]}},
         {"CONTENT_SECURITY_POLICY": {"DIRECTIVES": {"form-action": ["'self'"]}}},
+        {"CSP_FORM_ACTION": ["'self'"]},  # django-csp before 4.0
     ],
 )
 def test_a_site_that_restricts_forms_gets_a_page_that_moves_on_instead_of_a_redirect(

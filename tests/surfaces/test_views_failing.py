@@ -23,6 +23,7 @@ from tests.surfaces.reading import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from django.contrib.auth.models import User
     from django.http import HttpResponse
@@ -185,6 +186,23 @@ def test_pages_live_inside_the_hosts_base_and_every_block_can_be_replaced(
     assert "Ask your office." in html
     assert "Connect Fake" not in html
     assert str(connection.pk) in html
+
+
+JINJA2 = {"BACKEND": "django.template.backends.jinja2.Jinja2", "APP_DIRS": False, "OPTIONS": {}}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_host_whose_own_templates_are_jinja2s_gets_our_pages_in_our_own_frame(
+    first: bool, browser: Client, connection: Connection, settings: SettingsWrapper, tmp_path: Path
+) -> None:
+    pytest.importorskip("jinja2")
+    (tmp_path / "base.html").write_text("<title>Host</title>{% block content scoped %}{% endblock %}")
+    jinja2 = {**JINJA2, "DIRS": [tmp_path]}
+    settings.TEMPLATES = [jinja2, *settings.TEMPLATES] if first else [*settings.TEMPLATES, jinja2]
+    pages = [browser.get(PAGE), browser.get("/oauth/connect/fake/confirm/"), browser.get("/oauth/callback/fake/")]
+    assert [page.status_code for page in pages] == [200, 200, 400]
+    assert all("<title>Host" not in page.content.decode() for page in pages)
+    assert str(connection.pk) in pages[0].content.decode()
 
 
 def csp_middleware(get_response: Callable[[Any], HttpResponse]) -> Callable[[Any], HttpResponse]:
