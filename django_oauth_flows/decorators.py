@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from functools import wraps
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlencode
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth.views import redirect_to_login
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from django_oauth_flows.forms import scopes_to_ask_for
+from django_oauth_flows.exceptions import AuthorizationError, Disconnected
+from django_oauth_flows.forms import next_usable, scopes_to_ask_for
+from django_oauth_flows.managers import allows
 from django_oauth_flows.models import Connection, Provider
+from django_oauth_flows.views.pages import refusal
+from django_oauth_flows.views.restarting import confirmation_url
+from django_oauth_flows.views.shielding import harden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,13 +25,16 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
+    from django_oauth_flows.exceptions import OAuthFlowsError
+
 
 def connection_required(provider_slug: str, *, scopes: Iterable[str] = ()) -> Callable[[Any], Any]:
     """Call the view only with a usable connection of the logged-in user, as ``request.oauth_connection``.
 
-    Anonymous users are sent to log in; users without an active connection that has ``scopes`` to a page that asks them to
-    connect, and from there back to this view. A request that changes something is not repeated: it comes back to the
-    connections page. Works for ``async def`` views, too.
+    Anonymous users are sent to log in; users without a connection that has ``scopes`` and can serve a token to a page
+    that asks them to connect, and from there back to this view. A request that changes something is not repeated: it comes
+    back to the connections page. Where the provider is disabled or paused, an error page says so. Works for
+    ``async def`` views, too.
     """
     wanted = tuple(scopes)
 
@@ -75,14 +81,28 @@ def find_connection(request: HttpRequest, provider_slug: str, scopes: tuple[str,
     repeatable = request.method in ("GET", "HEAD")
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path() if repeatable else reverse("oauth_flows:connections"))
-    mine = Connection.objects.for_owner(cast("Model", request.user)).active(provider_slug)
+    mine = Connection.objects.for_owner(cast("Model", request.user)).active(provider_slug).with_ended()
     present = list(mine.select_related("provider").order_by("-authorized_at"))
-    for connection in present:
-        if not connection.lacks(scopes):
-            request.oauth_connection = connection  # type: ignore[attr-defined]
-            return None
     provider = present[0].provider if present else Provider.objects.filter(slug=provider_slug).first()
+    connection = next_usable(present, scopes)
+    if connection is not None and not connection.provider.paused:
+        request.oauth_connection = connection  # type: ignore[attr-defined]
+        return None
+    # To whom the policy keeps a provider from, it does not exist: they are sent to a 404, as if nobody had heard of it.
+    if provider is not None and _is_closed(provider) and allows(request.user, "use", provider):
+        return _closed(request, provider, connection)
     asked = scopes_to_ask_for(provider, scopes, present[0] if present else None) if provider is not None else ()
     back = request.get_full_path() if repeatable else ""
-    query = urlencode([(name, value) for name, value in (("scopes", " ".join(asked)), ("next", back)) if value])
-    return redirect(f"{reverse('oauth_flows:confirm_connect', args=[provider_slug])}{'?' if query else ''}{query}")
+    return redirect(confirmation_url(provider_slug, {"scopes": " ".join(asked), "next": back}))
+
+
+def _is_closed(provider: Provider) -> bool:
+    return provider.paused or not provider.enabled
+
+
+def _closed(request: HttpRequest, provider: Provider, connection: Connection | None) -> HttpResponseBase:
+    """Say why there is no way on: connecting is not possible now, or what is connected rests."""
+    error: OAuthFlowsError = AuthorizationError("The service accepts no new connections.", code="provider_disabled")
+    if connection is not None:
+        error = Disconnected("This service is paused.", code="paused")
+    return harden(refusal(request, error, about={"slug": provider.slug}))

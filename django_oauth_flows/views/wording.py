@@ -60,6 +60,9 @@ EXPLANATIONS: dict[str, Explanation] = {
         _("The service's answer was lost on the way."),
         _("Connect once more: the service may have given access, but this site never learnt of it."),
     ),
+    "paused": Explanation(
+        _("This site's staff have paused this service."), _("Nothing is lost. Try again later."), again=False
+    ),
     "provider_changed": Explanation(_("The site's staff changed this service's settings while you were away."), _AGAIN),
     "provider_disabled": Explanation(
         _("This service accepts no new connections on this site."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,8 +13,9 @@ from django.urls import include, path
 from django.views import View
 
 from django_oauth_flows.decorators import ConnectionRequiredMixin, connection_required
-from django_oauth_flows.models import Connection
-from django_oauth_flows.testing.factories import answer, consent, make_connection
+from django_oauth_flows.models import Connection, Provider, Token
+from django_oauth_flows.testing.factories import answer, consent, make_connection, shift_expiry
+from tests.surfaces.reading import text_of
 from tests.urls import urlpatterns as site
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
     from pytest_django import DjangoAssertNumQueries
+    from pytest_django.fixtures import SettingsWrapper
 
-    from django_oauth_flows.models import Provider
     from django_oauth_flows.testing import FakeProvider
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
@@ -71,6 +73,14 @@ class SlowReader(ConnectionRequiredMixin, View):
         return _say(request, name)
 
 
+class SlowPlain(View):
+    """A class of coroutines that knows nothing of connections."""
+
+    async def get(self, request: HttpRequest, name: str) -> HttpResponse:
+        """Say what was found."""
+        return _say(request, name)
+
+
 @connection_required("nosuch")
 def nowhere(request: HttpRequest, name: str) -> HttpResponse:
     """Need a provider that does not exist."""
@@ -84,11 +94,12 @@ urlpatterns = [
     path("slowly/<name>/", slowly),
     path("class/<name>/", Reader.as_view()),
     path("slow-class/<name>/", SlowReader.as_view()),
+    path("slow-plain/<name>/", connection_required("fake")(SlowPlain.as_view())),
     path("nowhere/<name>/", nowhere),
     path("i18n/", include("django.conf.urls.i18n")),
 ]
 
-ALL = ["plain", "slowly", "class", "slow-class"]
+ALL = ["plain", "slowly", "class", "slow-class", "slow-plain"]
 
 
 @pytest.mark.parametrize("view", ALL)
@@ -96,7 +107,7 @@ def test_a_usable_connection_is_on_the_request(view: str, browser: Client, conne
     assert browser.get(f"/{view}/x/").content.decode() == f"x {connection.pk}"
 
 
-@pytest.mark.parametrize("view", ["slowly", "slow-class", "plain"])
+@pytest.mark.parametrize("view", ["slowly", "slow-class", "slow-plain", "plain"])
 def test_it_works_under_asgi(view: str, user: User, connection: Connection) -> None:
     from asgiref.sync import async_to_sync
 
@@ -165,6 +176,70 @@ def test_of_several_accounts_one_that_has_the_scopes_is_found(
 def test_an_unusable_connection_is_none(change: dict[str, Any], browser: Client, connection: Connection) -> None:
     Connection.objects.update(**change)
     assert browser.get("/plain/x/").status_code == 302
+
+
+@pytest.mark.parametrize("view", ALL)
+def test_an_expired_connection_that_cannot_be_renewed_is_none(
+    view: str, browser: Client, connection: Connection
+) -> None:
+    shift_expiry(connection, timedelta(hours=-1))
+    assert browser.get(f"/{view}/x/").status_code == 200
+    Token.objects.update(refresh_token=None)
+    detour = browser.get(f"/{view}/x/")
+    assert (detour.status_code, urlsplit(detour["Location"]).path) == (302, "/oauth/connect/fake/confirm/")
+    shift_expiry(connection, timedelta(hours=1))
+    assert browser.get(f"/{view}/x/").status_code == 200
+
+
+def test_of_several_accounts_one_that_has_not_ended_is_found(
+    browser: Client, provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    lasting = make_connection(provider, user, fake, subject="a")
+    ended = make_connection(provider, user, fake, subject="b", expires_in=timedelta(hours=-1))
+    Token.objects.filter(connection=ended).update(refresh_token=None)
+    assert browser.get("/plain/x/").content.decode() == f"x {lasting.pk}"
+
+
+@pytest.mark.parametrize("view", ALL)
+@pytest.mark.parametrize("change", [{"enabled": False}, {"paused": True}])
+def test_where_nobody_can_connect_now_an_error_page_says_so(
+    change: dict[str, Any], view: str, browser: Client, provider: Provider
+) -> None:
+    Provider.objects.update(**change)
+    page = browser.get(f"/{view}/x/")
+    assert page.status_code == 400
+    assert "This service accepts no new connections on this site." in text_of(page)
+    assert "<code>provider_disabled</code>" in page.content.decode()
+    assert page["Cache-Control"] == "no-store, private"
+
+
+def test_who_is_connected_where_no_new_connections_are_accepted_gets_in(
+    browser: Client, connection: Connection
+) -> None:
+    Provider.objects.update(enabled=False)
+    assert browser.get("/plain/x/").status_code == 200
+
+
+def test_who_is_connected_where_staff_have_paused_the_service_is_told(browser: Client, connection: Connection) -> None:
+    Provider.objects.update(paused=True)
+    page = browser.get("/plain/x/")
+    assert page.status_code == 400
+    assert "have paused this service" in text_of(page)
+    assert "<code>paused</code>" in page.content.decode()
+
+
+def nobody(user: Any, action: str, target: Any) -> bool:
+    """Allow nothing."""
+    return False
+
+
+@pytest.mark.security("A03")
+def test_a_disabled_provider_that_the_policy_keeps_from_the_user_does_not_exist(
+    browser: Client, provider: Provider, settings: SettingsWrapper
+) -> None:
+    settings.OAUTH_FLOWS = {**settings.OAUTH_FLOWS, "OWNER_POLICY": f"{__name__}.nobody"}
+    Provider.objects.update(enabled=False)
+    assert browser.get("/plain/x/", follow=True).status_code == 404
 
 
 @pytest.mark.security("P01")
