@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import Q
+from django.db.models import F, Q
 
 from django_oauth_flows import flows
 from django_oauth_flows.fields import DatabaseNow
@@ -25,13 +25,18 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 SHOWN_AFTER_DISCONNECT = timedelta(days=7)
+PAGE_SIZE = 100
 
 
 @members_only("GET", "HEAD")
 def connections(request: HttpRequest) -> HttpResponse:
-    """List what is connected, as whom, since when and in which health, and what could be. ``?owner=app.model:pk``: whose."""
+    """List what is connected, as whom, since when and in which health, and what could be.
+
+    ``?owner=app.model:pk``: whose; ``page``: which hundred of them.
+    """
     owner = named_owner(request, request.GET.get("owner", ""))
-    rows = _connections(request, owner)
+    number = _page_number(request)
+    rows, is_last = _connections(request, owner, page=number)
     live = [row for row in rows if row.status != Connection.Status.REVOKED]
     shared = flows.shares_grant(live)
     for row in live:
@@ -42,6 +47,8 @@ def connections(request: HttpRequest) -> HttpResponse:
         "connections": live,
         "disconnected": [row for row in rows if row.status == Connection.Status.REVOKED],
         "providers": _providers(request, owner),
+        "previous_page": number - 1,
+        "next_page": 0 if is_last else number + 1,
     }
     return page(request, "connections.html", context)
 
@@ -85,16 +92,29 @@ def _describe(request: HttpRequest, row: Any, *, is_shared: bool) -> None:
     row.may_reconnect = row.may_manage and connectable and row.health != "paused"
 
 
-def _connections(request: HttpRequest, owner: Model | None) -> list[Connection]:
-    """Return what ``owner`` has; of the user also what they consented to for others. Disconnected ones for a week."""
+def _page_number(request: HttpRequest) -> int:
+    """Return the page that the address names, the first if it names none that could be."""
+    text = request.GET.get("page", "")
+    return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) < 7 else 1  # noqa: PLR2004
+
+
+def _connections(request: HttpRequest, owner: Model | None, *, page: int) -> tuple[list[Connection], bool]:
+    """Return one page of what ``owner`` has, and whether it is the last.
+
+    Of the user also what they consented to for others. The disconnected ones come first, for a week: whoever has just
+    disconnected comes back to the first page.
+    """
     owner_model, owner_id = owner_key(owner or cast("Model", request.user))
     whose = Q(owner_model=owner_model, owner_id=owner_id)
     if owner is None:
         whose |= Q(user=request.user)
     recent = ~Q(status=Connection.Status.REVOKED) | Q(revoked_at__gt=DatabaseNow() - SHOWN_AFTER_DISCONNECT)
     rows = Connection.objects.select_related("provider", "token", "user").prefetch_related("revocations")
-    rows = rows.filter(whose, recent).annotate(now=DatabaseNow()).order_by("provider__name", "created_at")
-    return [row for row in rows if allows(request.user, "view", row)]
+    order = (F("revoked_at").desc(nulls_last=True), "provider__name", "created_at", "pk")
+    rows = rows.filter(whose, recent).annotate(now=DatabaseNow()).order_by(*order)
+    start = (page - 1) * PAGE_SIZE
+    found = list(rows[start : start + PAGE_SIZE + 1])  # one more, to know whether there is a next page
+    return [row for row in found[:PAGE_SIZE] if allows(request.user, "view", row)], len(found) <= PAGE_SIZE
 
 
 def _providers(request: HttpRequest, owner: Model | None) -> list[Provider]:

@@ -118,6 +118,48 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_connections(
     assert counts[0] <= 6
 
 
+def test_thousands_of_connections_come_a_hundred_a_page_at_the_cost_of_a_few(
+    browser: Client, provider: Provider, user: User, fake: FakeProvider, django_assert_max_num_queries: Any
+) -> None:
+    first = make_connection(provider, user, fake)
+    Connection.objects.bulk_create(
+        Connection(
+            provider=provider, user=user, owner_model=first.owner_model, owner_id=first.owner_id,
+            subject=str(number), label=f"account {number:04}", grant_type="imported",
+        )
+        for number in range(1, 2250)
+    )  # fmt: skip
+    names, address = [], f"{PAGE}?"
+    while address:
+        with django_assert_max_num_queries(6):
+            html = browser.get(f"{PAGE}{address.removeprefix(PAGE)}").content.decode()
+        names += re.findall(r"<bdi>(.*?)</bdi></h2>", html)
+        found = re.search(r'rel="next" href="(.*?)"', html)
+        address = found[1] if found else ""
+        assert html.count("<article") <= 100
+    assert names == ["account-1", *(f"account {number:04}" for number in range(1, 2250))]
+    assert 'rel="prev" href="?page=22"' in html
+    for nonsense in ("0", "-1", "x", "9" * 30, "²"):
+        assert "account-1<" in browser.get(PAGE, {"page": nonsense}).content.decode()
+    assert "No account" not in text_of(browser.get(PAGE, {"page": "500"}))
+
+
+def test_what_was_disconnected_just_now_stands_on_the_first_page(
+    browser: Client, provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    first = make_connection(provider, user, fake)
+    Connection.objects.bulk_create(
+        Connection(
+            provider=provider, user=user, owner_model=first.owner_model, owner_id=first.owner_id,
+            subject=str(number), grant_type="imported",
+        )
+        for number in range(150)
+    )  # fmt: skip
+    last = Connection.objects.order_by("-created_at", "-pk").first()
+    after = browser.post(f"/oauth/connections/{last.pk}/disconnect/", follow=True)  # type: ignore[union-attr]
+    assert "Disconnected lately" in text_of(after)
+
+
 @pytest.mark.security("M06")
 def test_what_the_provider_says_is_text(
     browser: Client, provider: Provider, user: User, fake: FakeProvider, connection: Connection
