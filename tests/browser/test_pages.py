@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.utils import timezone
@@ -15,6 +16,7 @@ from django_oauth_flows.testing.factories import make_connection, make_provider,
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from django.contrib.auth.models import User
     from pytest_django.fixtures import SettingsWrapper
@@ -61,13 +63,36 @@ def test_the_page_with_every_state_that_a_connection_can_be_in(
     window.examine("connections-full")
 
 
+PLAIN_BASE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{% block title %}{% endblock %}</title><main>{% block content %}{% endblock %}</main></html>"""
+
+
+def test_inside_a_plain_page_of_the_site_no_button_touches_another(
+    window: Window, connection: Connection, fake: FakeProvider, settings: SettingsWrapper, tmp_path: Path
+) -> None:
+    (tmp_path / "base.html").write_text(PLAIN_BASE)
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    make_provider(fake, slug="other")
+    window.open("/oauth/")
+    boxes: list[Any] = [button.bounding_box() for button in window.page.get_by_role("button").all()]
+    assert len(boxes) == 4
+    for upper, lower in pairwise(boxes):
+        assert lower["y"] - (upper["y"] + upper["height"]) >= 8
+    window.examine("connections-plain-host")
+
+
 def test_the_page_that_asks_before_connecting(window: Window, provider: Provider, fake: FakeProvider) -> None:
     Provider.objects.update(authorization_endpoint=f"{fake.url}/authorize?shop={{shop}}")
     window.open("/oauth/connect/fake/confirm/?scopes=read+write&next=/notes/")
     window.examine("confirm")
-    window.page.get_by_label("Your “shop” at Fake").fill("not a name!")
-    window.page.get_by_role("button", name="Connect Fake").click()
-    assert window.page.url.endswith("/confirm/?scopes=read+write&next=/notes/")  # the browser itself refuses
+    window.open("/oauth/connect/fake/confirm/?scopes=read+write&next=/notes/&parameter-shop=my..shop")
+    assert "This cannot be part of an address" in window.text
+    window.examine("confirm-refused")
+    window.open("/oauth/connect/fake/confirm/?scopes=read+write&next=/notes/")
+    for refused in ("not a name!", "my..shop"):
+        window.page.get_by_label("Your “shop” at Fake").fill(refused)
+        window.page.get_by_role("button", name="Connect Fake").click()
+        assert window.page.url.endswith("/confirm/?scopes=read+write&next=/notes/")  # the browser itself refuses
     window.page.get_by_label("Your “shop” at Fake").fill("ada-lace")
     with window.page.expect_navigation():
         window.page.get_by_role("button", name="Connect Fake").click()

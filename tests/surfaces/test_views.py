@@ -185,6 +185,22 @@ def test_what_the_provider_says_is_text(
         assert "14" not in re.findall(r"onerror=alert\(1\)&gt;(.{0,20})", html)[0]
 
 
+@pytest.mark.security("M06")
+def test_a_name_that_turns_the_writing_direction_turns_nothing_but_itself(
+    browser: Client, provider: Provider, user: User, fake: FakeProvider, connection: Connection
+) -> None:
+    turning = "\u202eecalevoL adA"
+    Connection.objects.update(label=turning)
+    fake.oauth2.subject, fake.oauth2.name = "account-2", turning
+    parked = answer(browser, consent(browser.post(f"/oauth/connections/{connection.pk}/reconnect/")["Location"]))
+    pages = [browser.get(PAGE), browser.get("/oauth/connect/fake/confirm/"), browser.get(parked["Location"])]
+    flows.revoke(connection)
+    for page in (*pages, browser.get(PAGE)):
+        html = page.content.decode()
+        assert turning in html
+        assert turning not in html.replace(f"<bdi>{turning}</bdi>", "")
+
+
 def test_somebody_elses_connections_are_not_on_the_page(
     provider: Provider,
     connection: Connection,
