@@ -10,10 +10,11 @@ import pytest
 from django.db import connection as database
 from django.http import HttpResponse
 
-from django_oauth_flows.testing.factories import begin
+from django_oauth_flows.testing.factories import answer, begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from django.test import Client
     from pytest_django.fixtures import SettingsWrapper
@@ -98,6 +99,28 @@ def test_an_asgi_request_is_emptied_too(provider: Provider) -> None:
     emptied(view)(request, "fake")
     assert got == ["code=SECRET"]
     assert "SECRET" not in f"{scope} {request.META} {request.GET} {request.get_full_path()}"
+
+
+@pytest.mark.security("B25")
+def test_a_sites_own_frame_finds_nothing_of_a_failed_callback_to_print(
+    browser: Client, provider: Provider, fake: FakeProvider, settings: SettingsWrapper, tmp_path: Path
+) -> None:
+    (tmp_path / "base.html").write_text(
+        "<title>{% block title %}{% endblock %}</title><!-- {{ request.get_full_path }} {{ request.build_absolute_uri }}"
+        " {{ request.GET }} {{ request.META }} -->{% block content %}{% endblock %}"
+    )
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [tmp_path]}]
+    callback = begin(browser, provider)
+    provider.token_endpoint = f"{fake.url}/nowhere"
+    provider.save()
+    refused = answer(browser, callback)
+    assert refused.status_code == 400
+    assert refused["Referrer-Policy"] == "no-referrer"
+    assert refused["Cache-Control"] == "no-store, private"
+    html = refused.content.decode()
+    assert "<!-- /oauth/callback/fake/ http://testserver/oauth/callback/fake/ " in html
+    for secret in re.findall(r"(?:code|state)=([\w-]+)", callback):
+        assert secret not in html
 
 
 @pytest.mark.security("L04")
