@@ -47,7 +47,7 @@ class Attempt:
 class OAuthFlowsError(Exception):
     """Base of all errors: ``code`` (stable), a plain message, and ``hint``, the next step.
 
-    ``attempt`` is there once an authorization has failed in the hands of the user and browser that started it.
+    ``attempt`` is there when an authorization has failed in the hands of the user who started it.
     """
 
     default_code = "error"

@@ -48,10 +48,10 @@ def complete_authorization(
     """
     state = read_state(params)
     request = _find(state)
-    if request.taken_at is not None:
-        return _repeat(request, user)
-    browser = check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
-    with _repeatable(request):
+    with _repeatable(request, user):
+        if request.taken_at is not None:
+            return _repeat(request, user)
+        browser = check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
         if not AuthorizationRequest.objects.take(request):
             return _lost(state, user)
         try:
@@ -63,20 +63,21 @@ def complete_authorization(
 
 
 @contextmanager
-def _repeatable(request: AuthorizationRequest) -> Iterator[None]:
-    """Tell whoever started ``request``, and has just proved it, what to start once more if it fails."""
+def _repeatable(request: AuthorizationRequest, user: AbstractBaseUser | AnonymousUser) -> Iterator[None]:
+    """Tell the user who started ``request``, and nobody else, what to start once more if it fails."""
     try:
         yield
     except OAuthFlowsError as error:
-        error.attempt = Attempt(
-            provider_slug=request.provider.slug,
-            scopes=request.requested_scopes,
-            next_url=request.next_url,
-            owner_model=request.owner_model,
-            owner_id=request.owner_id,
-            parameters=request.parameters,
-            is_reconnect=request.reconnects_id is not None,
-        )
+        if user.is_authenticated and user.pk == request.user_id:
+            error.attempt = Attempt(
+                provider_slug=request.provider.slug,
+                scopes=request.requested_scopes,
+                next_url=request.next_url,
+                owner_model=request.owner_model,
+                owner_id=request.owner_id,
+                parameters=request.parameters,
+                is_reconnect=request.reconnects_id is not None,
+            )
         raise
 
 

@@ -97,10 +97,23 @@ def test_who_comes_back_too_late_can_start_the_same_again(browser: Client, provi
     assert "next=%2Fnotes%2F" in link(refused, "Start again as ada")
 
 
+@pytest.mark.security("B07")
+def test_reloading_the_page_of_a_no_changes_nothing_about_starting_again(
+    browser: Client, provider: Provider, fake: FakeProvider
+) -> None:
+    fake.oauth2.denies = True
+    callback = begin(browser, provider, next="/notes/")
+    first, reloaded = answer(browser, callback), answer(browser, callback)
+    assert "state_used" in text_of(reloaded)
+    assert link(reloaded, "Start again as ada") == link(first, "Start again as ada")
+
+
 @pytest.mark.security("B03", "B05")
 def test_a_stranger_learns_nothing_of_what_was_started(
     browser: Client,
     provider: Provider,
+    user: User,
+    fake: FakeProvider,
     group: Group,
     make_user: Callable[..., User],
     client_for: Callable[[User], Client],
@@ -111,6 +124,10 @@ def test_a_stranger_learns_nothing_of_what_was_started(
     browser.logout()
     browser.force_login(stranger)  # on the same machine, with the first user's cookie
     pages.append(answer(browser, callback))
+    fake.oauth2.denies = True
+    finished = begin(owner := client_for(user), provider, next="/secret-plans/")
+    answer(owner, finished)
+    pages.append(answer(browser, finished))
     for page in pages:
         assert page.status_code == 400
         html = page.content.decode()
