@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from django.core.signals import request_finished
-from django.db import DatabaseError
+from django.db import Error
 
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.history import logger
@@ -61,7 +61,7 @@ def flush(**_: Any) -> None:
             values["last_purpose"] = purpose
         try:
             Connection.objects.filter(pk=connection_id).update(**values)
-        except DatabaseError:
+        except Error:  # a broken connection's is not a DatabaseError
             logger.info("oauth_flows.usage_not_recorded", extra={"connection": str(connection_id)})
 
 
