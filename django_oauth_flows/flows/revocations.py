@@ -6,6 +6,7 @@ import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import router
 from django.db.models import F, Q
 
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OAuthFlowsError
@@ -18,6 +19,8 @@ from django_oauth_flows.protocol.oauth1 import OAuth1Flow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from django.db.models import QuerySet
 
     from django_oauth_flows.protocol.secret import Secret
 
@@ -37,22 +40,27 @@ def work_off_revocations(*, limit: int = 100) -> int:
     return sum(work_off(row) != Revocation.Outcome.PENDING for row in due.order_by("next_attempt_at")[:limit])
 
 
-def work_off(row: Revocation) -> str:
-    """Try one pending revocation, unless another worker is at it; return the outcome so far."""
-    worker = uuid.uuid4()
-    mine = Revocation.objects.filter(_due(), pk=row.pk, outcome=Revocation.Outcome.PENDING)
-    if not mine.update(lease_owner=worker, lease_expires_at=DatabaseNow() + LEASE, attempts=F("attempts") + 1):
+def work_off(row: Revocation, *, using: str | None = None) -> str:
+    """Try one pending revocation, unless another worker is at it; return the outcome so far.
+
+    ``using``: the database alias to note it on, where that must outlive the caller's transaction.
+    """
+    worker, alias = uuid.uuid4(), using or router.db_for_write(Revocation)
+    rows = Revocation.objects.using(alias).filter(pk=row.pk)
+    held = rows.filter(lease_owner=worker)
+    ours = {"lease_owner": worker, "lease_expires_at": DatabaseNow() + LEASE}
+    if not rows.filter(_due(), outcome=Revocation.Outcome.PENDING).update(**ours, attempts=F("attempts") + 1):
         return Revocation.Outcome.PENDING
-    row.refresh_from_db(fields=["attempts", "connection"])
+    row.refresh_from_db(using=alias, fields=["attempts", "connection"])
     try:
         outcome = _attempt(row)
     except (DecryptionError, ConfigurationError) as error:
-        return _finish(row, worker, Revocation.Outcome.FAILED, failure=error.code)
+        return _finish(row, held, Revocation.Outcome.FAILED, failure=error.code)
     except OAuthFlowsError as error:
         if row.attempts >= MAX_ATTEMPTS:
-            return _finish(row, worker, Revocation.Outcome.FAILED, failure=error.code)
-        return _postpone(row, worker, failure=error.code, wait=getattr(error, "retry_after", None))
-    return _finish(row, worker, outcome)
+            return _finish(row, held, Revocation.Outcome.FAILED, failure=error.code)
+        return _postpone(row, held, failure=error.code, wait=getattr(error, "retry_after", None))
+    return _finish(row, held, outcome)
 
 
 def revoke_at_provider(
@@ -82,9 +90,9 @@ def _attempt(row: Revocation) -> Revocation.Outcome:
     return revoke_at_provider(row.provider, row.parameters, {name: row.open(name) for name in SECRETS})
 
 
-def _finish(row: Revocation, worker: uuid.UUID, outcome: Revocation.Outcome, *, failure: str = "") -> str:
+def _finish(row: Revocation, held: QuerySet[Revocation], outcome: Revocation.Outcome, *, failure: str = "") -> str:
     blank: dict[str, Any] = dict.fromkeys(SECRETS)
-    done = Revocation.objects.filter(pk=row.pk, lease_owner=worker).update(
+    done = held.update(
         outcome=outcome,
         last_failure=failure,
         finished_at=DatabaseNow(),
@@ -98,12 +106,10 @@ def _finish(row: Revocation, worker: uuid.UUID, outcome: Revocation.Outcome, *, 
     return str(outcome)
 
 
-def _postpone(row: Revocation, worker: uuid.UUID, *, failure: str, wait: int | None) -> str:
+def _postpone(row: Revocation, held: QuerySet[Revocation], *, failure: str, wait: int | None) -> str:
     backoff = min(FIRST_RETRY * 2 ** (row.attempts - 1), LAST_RETRY)
     delay = max(backoff, timedelta(seconds=wait or 0))
-    Revocation.objects.filter(pk=row.pk, lease_owner=worker).update(
-        next_attempt_at=DatabaseNow() + delay, last_failure=failure, lease_owner=None, lease_expires_at=None
-    )
+    held.update(next_attempt_at=DatabaseNow() + delay, last_failure=failure, lease_owner=None, lease_expires_at=None)
     return str(Revocation.Outcome.PENDING)
 
 

@@ -72,18 +72,21 @@ def supersede(old: Token, grant: Grant, *, keeps_refresh_token: bool) -> None:
     _queue(old.connection, secrets, allowed=allowed, reason=Revocation.Reason.SUPERSEDED, minted=_minted(old))
 
 
-def discard(connection: Connection, grant: Grant, *, client_id: str, fingerprint: str) -> None:
+def discard(
+    connection: Connection, grant: Grant, *, client_id: str, fingerprint: str, using: str | None = None
+) -> None:
     """Revoke a grant that reached us and is not kept, where that hurts nobody; never raise for the provider's sake.
 
-    ``connection`` need not be saved: it says whose grant it would have been.
+    ``connection`` need not be saved: it says whose grant it would have been. ``using``: the database alias on which it
+    is noted and worked off, where that must outlive the caller's transaction.
     """
 
     def secrets() -> Secrets:
         return {name: getattr(grant, name) for name in SECRETS}
 
-    minted = (client_id, fingerprint)
+    minted, reason = (client_id, fingerprint), Revocation.Reason.DISCARDED
     try:
-        _queue(connection, secrets, allowed=not _shares(connection), reason=Revocation.Reason.DISCARDED, minted=minted)
+        _queue(connection, secrets, allowed=not _shares(connection), reason=reason, minted=minted, using=using)
     except DatabaseError:
         # Without a database nobody can tell who shares the grant: only a token that stands alone may be revoked now.
         if connection.provider.revocation_effect == Provider.RevocationEffect.TOKEN:
@@ -134,6 +137,7 @@ def _queue(
     allowed: bool,
     reason: Revocation.Reason,
     minted: tuple[str, str],
+    using: str | None = None,
 ) -> Revocation:
     """Write the revocation row; if it may be sent, seal the secrets into it and work it off after the commit."""
     row = Revocation(
@@ -147,23 +151,24 @@ def _queue(
         configuration_fingerprint=minted[1],
         reason=reason,
     )
+    alias = using or router.db_for_write(Revocation)
     if not allowed:
-        return _saved_as(row, Revocation.Outcome.NOT_REVOKED_SHARED)
+        return _saved_as(row, Revocation.Outcome.NOT_REVOKED_SHARED, using=alias)
     try:
         opened = secrets()
     except DecryptionError as error:
         row.last_failure = error.code
-        return _saved_as(row, Revocation.Outcome.FAILED)
+        return _saved_as(row, Revocation.Outcome.FAILED, using=alias)
     for name, secret in opened.items():
         row.seal(name, secret)
-    row.save(force_insert=True)
-    transaction.on_commit(lambda: work_off(row), using=router.db_for_write(Revocation), robust=True)
+    row.save(force_insert=True, using=alias)
+    transaction.on_commit(lambda: work_off(row, using=alias), using=alias, robust=True)
     return row
 
 
-def _saved_as(row: Revocation, outcome: Revocation.Outcome) -> Revocation:
+def _saved_as(row: Revocation, outcome: Revocation.Outcome, *, using: str) -> Revocation:
     row.outcome, row.finished_at = outcome, DatabaseNow()
-    row.save(force_insert=True)
+    row.save(force_insert=True, using=using)
     return row
 
 
