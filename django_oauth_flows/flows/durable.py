@@ -12,14 +12,16 @@ import copy
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django.db import OperationalError, connections, router, transaction
+from django.db import Error, InterfaceError, OperationalError, connections, router, transaction
 from django.db.utils import load_backend
+from django.utils.connection import ConnectionDoesNotExist
 
 from django_oauth_flows.exceptions import CannotPersist
+from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import Token
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -30,39 +32,98 @@ LEASE_LOCK_TIMEOUT = 0.5
 SAVE_LOCK_TIMEOUT = 10.0
 """Seconds to wait for the row once there is an answer to keep."""
 
+NOTE_LOCK_TIMEOUT = 1.0
+"""Seconds to wait for a row in order to note something about it: the caller may hold it, and can do without the note."""
+
 _SUFFIX = "__oauth_flows"
 
 
 @contextmanager
 def durable_alias(token_id: UUID) -> Iterator[str]:
-    """Yield the database alias on which writes to this token row are committed independently of the caller."""
-    alias = router.db_for_write(Token)
-    connection = connections[alias]
-    if not _in_callers_transaction(connection) or _is_memory(connection):
-        yield alias
+    """Yield the database alias on which writes to this token row are committed independently of the caller.
+
+    Raises :class:`CannotPersist` if there is no second connection to be had.
+    """
+    home = router.db_for_write(Token)
+    if not _in_callers_transaction(connections[home]) or _is_memory(connections[home]):
+        yield home
         return
-    with _second_connection(alias) as second:
-        with committing(second, lock_timeout=LEASE_LOCK_TIMEOUT):
+    with _second_connection(home) as second:
+        with claiming(second):
             visible = Token.objects.using(second).filter(pk=token_id).exists()
-        yield second if visible else alias
+        yield second if visible else home
+
+
+@contextmanager
+def harmless_alias(token_id: UUID) -> Iterator[str]:
+    """Yield the alias for what need not be durable: as :func:`durable_alias`, unless that would harm the caller."""
+    if commits_harm_caller():
+        yield router.db_for_write(Token)
+        return
+    with durable_alias(token_id) as alias:
+        yield alias
+
+
+def commits_harm_caller() -> bool:
+    """Tell whether the caller is in a transaction on SQLite, which could not write any more after a commit of ours."""
+    connection = connections[router.db_for_write(Token)]
+    return connection.vendor == "sqlite" and _in_callers_transaction(connection) and not _is_memory(connection)
 
 
 @contextmanager
 def committing(alias: str, *, lock_timeout: float) -> Iterator[None]:
-    """Run a block as one transaction on ``alias``; on a second connection, give up on locks after ``lock_timeout`` seconds.
-
-    Raises :class:`CannotPersist` if the row or the database is locked there.
-    """
-    if not alias.endswith(_SUFFIX):
-        with transaction.atomic(using=alias):
-            yield
-        return
-    try:
-        with transaction.atomic(using=alias):
+    """Run a block as one transaction on ``alias``; on a second connection, give up on locks after ``lock_timeout`` seconds."""
+    with transaction.atomic(using=alias):
+        if _is_second(alias):
             _set_lock_timeout(connections[alias], lock_timeout)
+        yield
+
+
+@contextmanager
+def claiming(alias: str) -> Iterator[None]:
+    """Run a block as one transaction before the provider is asked.
+
+    Raises :class:`CannotPersist` if a second connection is refused, or the row or the database is locked for it.
+    """
+    try:
+        with committing(alias, lock_timeout=LEASE_LOCK_TIMEOUT):
             yield
-    except OperationalError:
+    except (OperationalError, InterfaceError):
+        if not _is_second(alias):
+            raise
+        if connections[alias].connection is None:
+            raise CannotPersist(
+                "The database refused the second connection that a refresh inside a transaction needs.",
+                hint="Raise the database's limit of connections, or leave the transaction first.",
+            ) from None
         raise CannotPersist("The token row is locked by the transaction in which its refresh was asked for.") from None
+
+
+def noted(alias: str, write: Callable[[], object]) -> bool:
+    """Run ``write`` as one transaction that is worth neither a long wait nor an error; False if it was not committed."""
+    ours = not connections[alias].in_atomic_block  # a caller's transaction keeps its own settings
+    try:
+        with committing(alias, lock_timeout=NOTE_LOCK_TIMEOUT):
+            if ours and connections[alias].vendor == "postgresql":  # it alone would wait for ever
+                _set_lock_timeout(connections[alias], NOTE_LOCK_TIMEOUT)
+            write()
+    except Error as error:
+        logger.warning("oauth_flows.not_noted", extra={"error": type(error).__name__})
+        return False
+    return True
+
+
+def reconnected(alias: str) -> bool:
+    """Make ``alias`` usable again after an error; False if it is not, and the caller's transaction is gone with it."""
+    connection = connections[alias]
+    if connection.in_atomic_block:
+        return connection.connection is not None and connection.is_usable()
+    connection.close_if_unusable_or_obsolete()
+    return True
+
+
+def _is_second(alias: str) -> bool:
+    return alias.endswith(_SUFFIX)
 
 
 def _in_callers_transaction(connection: BaseDatabaseWrapper) -> bool:
@@ -88,12 +149,23 @@ def _second_connection(alias: str) -> Iterator[str]:
     if first.vendor == "sqlite":
         settings["OPTIONS"]["timeout"] = LEASE_LOCK_TIMEOUT
     second = load_backend(settings["ENGINE"]).DatabaseWrapper(settings, name)
+    outer = _present(name)
     connections[name] = second
     try:
         yield name
     finally:
         second.close()
         del connections[name]
+        if outer is not None:
+            connections[name] = outer
+
+
+def _present(name: str) -> BaseDatabaseWrapper | None:
+    """Return the second connection in whose time another is opened: a receiver of a signal may refresh, too."""
+    try:
+        return connections[name]
+    except ConnectionDoesNotExist:
+        return None
 
 
 def _set_lock_timeout(connection: BaseDatabaseWrapper, seconds: float) -> None:

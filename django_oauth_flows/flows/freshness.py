@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 MAX_LIFETIME = timedelta(days=3650)
 
+MINIMUM_INTERVAL = timedelta(seconds=30)
+"""A token refreshed so lately is not refreshed again for being refused, or for having arrived expired."""
+
 
 class Freshness(StrEnum):
     """How usable an access token is."""
@@ -21,15 +24,29 @@ class Freshness(StrEnum):
 
 
 def freshness(token: Token, *, now: datetime, min_validity: timedelta = timedelta(0)) -> Freshness:
-    """Judge ``token`` at ``now``; one without an expiry is fresh until the provider says otherwise."""
+    """Judge ``token`` at ``now``; one without an expiry is fresh until the provider says otherwise.
+
+    One that arrived expired (``expires_in`` of zero or less) is taken to be usable for a while: so would its successor
+    arrive, and there would be no end to refreshing.
+    """
     if token.access_token is None:
         return Freshness.EXPIRED
     if token.expires_at is None:
         return Freshness.FRESH
     if token.expires_at <= now + min_validity:
-        return Freshness.EXPIRED
+        usable = not min_validity and _arrived_expired(token) and refreshed_lately(token, now=now)
+        return Freshness.FRESH if usable else Freshness.EXPIRED
     due = token.next_refresh_at or token.expires_at
     return Freshness.STALE if due <= now else Freshness.FRESH
+
+
+def refreshed_lately(token: Token, *, now: datetime) -> bool:
+    """Tell whether the last refresh is less than :data:`MINIMUM_INTERVAL` ago."""
+    return token.last_refreshed_at is not None and now - token.last_refreshed_at < MINIMUM_INTERVAL
+
+
+def _arrived_expired(token: Token) -> bool:
+    return token.expires_at is not None and token.issued_at is not None and token.expires_at <= token.issued_at
 
 
 def expiry(provider: Provider, *, expires_in: int | None, now: datetime) -> datetime | None:

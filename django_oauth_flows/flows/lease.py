@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.db import Error, InterfaceError, OperationalError
 from django.db.models import F, Q
 
+from django_oauth_flows.exceptions import TokenUnavailable
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.durable import LEASE_LOCK_TIMEOUT, SAVE_LOCK_TIMEOUT, committing
+from django_oauth_flows.flows.durable import SAVE_LOCK_TIMEOUT, claiming, committing, noted, reconnected
 from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
+from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import Token
 from django_oauth_flows.models.token import AT_REST
 
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 FIRST_BACKOFF, LAST_BACKOFF = 2.0, 900.0
 """Seconds until the next attempt after the first failure, and at most."""
 
+FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
+"""Seconds between two tries to store an answer while the database fails."""
+
 _ENDED: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None, "attempt_id": None, "attempt_started_at": None}
 
 
@@ -36,6 +43,7 @@ class Lease:
     alias: str
     snapshot: Snapshot
     worker: uuid.UUID
+    ends: float  # by this process's monotonic clock
 
     @property
     def unanswered(self) -> int:
@@ -43,9 +51,22 @@ class Lease:
         return self.snapshot.token.attempt_count
 
     def save(self, grant: Grant, *, requested_at: datetime) -> bool:
-        """Store the provider's answer; False if the row has moved on, and this answer is not to be kept."""
-        with committing(self.alias, lock_timeout=SAVE_LOCK_TIMEOUT):
-            return bool(self._held().update(**self._columns(grant, requested_at), generation=F("generation") + 1))
+        """Store the provider's answer; False if the row has moved on, and this answer is not to be kept.
+
+        While the database fails it is tried again, for as long as the lease lasts. Raises :class:`TokenUnavailable`
+        (``outcome_unknown``) if that was in vain: lease and journal stay as they are, so that the next holder presents
+        the same refresh token again.
+        """
+        columns, pause = self._columns(grant, requested_at), FIRST_PAUSE
+        while True:
+            try:
+                return self._swap(columns)
+            except Error as error:
+                passing = isinstance(error, OperationalError | InterfaceError)
+                if not passing or time.monotonic() + pause > self.ends or not reconnected(self.alias):
+                    raise self._unsaved(error) from None
+            time.sleep(pause)
+            pause = min(pause * 2, LAST_PAUSE)
 
     def release(self, *, failure: str, answered: bool, wait: float = 0.0) -> None:
         """Give the lease back after a failure, and say when the next attempt may be made.
@@ -63,13 +84,30 @@ class Lease:
         }
         if answered:
             columns["attempt_count"] = token.attempt_count
-        with committing(self.alias, lock_timeout=SAVE_LOCK_TIMEOUT):
-            self._held().update(**columns)
+        noted(self.alias, lambda: self._held().update(**columns))
 
     def end(self, *, failure: str) -> bool:
         """Give the lease back for good: this generation cannot be refreshed. False if the row has moved on."""
         ended = {**_ENDED, "next_refresh_at": None, "last_failure": failure[:40], "last_failure_at": DatabaseNow()}
         return bool(self._held().update(**ended, failure_count=F("failure_count") + 1))
+
+    def _swap(self, columns: dict[str, Any]) -> bool:
+        rows = Token.objects.using(self.alias).filter(pk=self.snapshot.token.pk)
+        with committing(self.alias, lock_timeout=SAVE_LOCK_TIMEOUT):
+            if self._held().update(**columns, generation=F("generation") + 1):
+                return True
+            # Moved on; or an earlier try was committed, and only the database's word for it was lost.
+            return bool(rows.values_list("access_token", flat=True).first() == columns["access_token"])
+
+    def _unsaved(self, error: Error) -> TokenUnavailable:
+        connection = str(self.snapshot.connection.pk)
+        logger.error("oauth_flows.answer_not_stored", extra={"connection": connection, "error": type(error).__name__})
+        return TokenUnavailable(
+            "The service has answered, but the database could not store its answer.",
+            code="outcome_unknown",
+            hint="Look after the database. The old refresh token is presented once more when the lease ends.",
+            retry_after=max(1, int(self.ends - time.monotonic()) + 1),
+        )
 
     def _held(self) -> Any:
         token = self.snapshot.token
@@ -100,13 +138,13 @@ class Lease:
 def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
     """Take the lease and journal the attempt, in one UPDATE; None if somebody else has it or the row has moved on.
 
-    Unless forced, a row that failed lately is left alone until its ``not_before``.
+    Unless forced, a row that failed lately is left alone until its ``not_before``. Raises :class:`CannotPersist`.
     """
-    worker = uuid.uuid4()
+    worker, ends = uuid.uuid4(), time.monotonic() + lease_seconds(snapshot.provider)
     free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=DatabaseNow())
     if not force:
         free &= Q(not_before=None) | Q(not_before__lte=DatabaseNow())
-    with committing(alias, lock_timeout=LEASE_LOCK_TIMEOUT):
+    with claiming(alias):
         taken = (
             Token.objects.using(alias)
             .filter(free, pk=snapshot.token.pk, generation=snapshot.token.generation)
@@ -118,7 +156,7 @@ def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
                 attempt_count=F("attempt_count") + 1,
             )
         )
-    return Lease(alias, snapshot, worker) if taken else None
+    return Lease(alias, snapshot, worker, ends) if taken else None
 
 
 def lease_seconds(provider: Provider) -> float:

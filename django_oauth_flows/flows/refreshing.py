@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
+
+from django.db import Error
 
 from django_oauth_flows.exceptions import (
     CannotPersist,
@@ -25,8 +28,8 @@ from django_oauth_flows.exceptions import (
     TokenEndpointError,
     TokenUnavailable,
 )
-from django_oauth_flows.flows.durable import durable_alias
-from django_oauth_flows.flows.freshness import Freshness
+from django_oauth_flows.flows.durable import NOTE_LOCK_TIMEOUT, commits_harm_caller, committing, durable_alias
+from django_oauth_flows.flows.freshness import Freshness, refreshed_lately
 from django_oauth_flows.flows.lease import Lease, acquire, deadline_seconds, lease_seconds
 from django_oauth_flows.flows.marking import mark_refreshed, needs_reauthorization, raise_alarm
 from django_oauth_flows.flows.policy import Verdict, judge
@@ -40,13 +43,10 @@ from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from django_oauth_flows.protocol.messages import Credentials, TokenResponse
+    from django_oauth_flows.protocol.messages import ClientRegistration, Credentials, TokenResponse
 
 FIRST_POLL, LAST_POLL = 0.01, 0.1
 """Seconds between two looks of a caller that waits for the winner."""
-
-MINIMUM_INTERVAL = timedelta(seconds=30)
-"""A token refreshed so lately is not refreshed again because an API rejected it, or because it was born expired."""
 
 
 def refresh(connection: Connection) -> RefreshResult:
@@ -77,8 +77,6 @@ def usable(connection_id: UUID, *, min_validity: timedelta = timedelta(0)) -> Sn
         case Freshness.STALE:
             return _refreshed_early(snapshot)
         case Freshness.EXPIRED:
-            if _is_born_expired(snapshot) and _is_young(snapshot):
-                return snapshot  # as good as it gets: this provider says so of every token
             return _obtain(snapshot, seconds=deadline_seconds(snapshot.provider), min_validity=min_validity)
 
 
@@ -86,27 +84,27 @@ def replacement(connection_id: UUID, rejected: Credentials) -> Snapshot:
     """Return something newer than ``rejected``, which an API has just answered with 401, or the same if there is none."""
     snapshot = read(connection_id)
     check_servable(snapshot)
-    if snapshot.token.generation != rejected.generation or not snapshot.renewable or _is_young(snapshot):
+    young = refreshed_lately(snapshot.token, now=snapshot.now)  # the next one would fare no better
+    if snapshot.token.generation != rejected.generation or not snapshot.renewable or young:
         return snapshot
     return _obtain(snapshot, seconds=deadline_seconds(snapshot.provider), other_than=rejected.generation)
 
 
-def _is_young(snapshot: Snapshot) -> bool:
-    """Tell whether the token was refreshed so lately that the next one would fare no better."""
-    refreshed_at = snapshot.token.last_refreshed_at
-    return refreshed_at is not None and snapshot.now - refreshed_at < MINIMUM_INTERVAL
+def reissued(snapshot: Snapshot) -> Snapshot:
+    """Return another token than ``snapshot``'s, which does not open, for a grant that needs nothing of a user's.
 
-
-def _is_born_expired(snapshot: Snapshot) -> bool:
-    """Tell whether the provider gave the token no lifetime at all (``expires_in`` of 0 or less)."""
-    issued_at, expires_at = snapshot.token.issued_at, snapshot.token.expires_at
-    return issued_at is not None and expires_at is not None and expires_at <= issued_at
+    Raises what :func:`refresh` raises.
+    """
+    seconds = deadline_seconds(snapshot.provider)
+    return _obtain(snapshot, seconds=seconds, force=True, other_than=snapshot.token.generation)
 
 
 def _refreshed_early(snapshot: Snapshot) -> Snapshot:
     """Try to refresh a token that is still valid; a failure is no error, the present token is served."""
     backing_off = snapshot.token.not_before is not None and snapshot.token.not_before > snapshot.now
     if not snapshot.renewable or backing_off or snapshot.connection.status != Connection.Status.ACTIVE:
+        return snapshot
+    if commits_harm_caller():
         return snapshot
     budget = min(snapshot.provider.stale_refresh_budget, deadline_seconds(snapshot.provider))
     try:
@@ -186,8 +184,9 @@ def _attempt(lease: Lease, *, seconds: float) -> Snapshot:
     )
     if not lease.save(grant, requested_at=requested_at):
         return _overtaken(lease, grant)
-    mark_refreshed(lease, grant)
-    return read(lease.snapshot.connection.pk, using=lease.alias)
+    after = read(lease.snapshot.connection.pk, using=lease.alias)
+    mark_refreshed(lease, grant, after)
+    return after
 
 
 def _ask(snapshot: Snapshot, *, seconds: float) -> TokenResponse:
@@ -219,16 +218,27 @@ def _ask(snapshot: Snapshot, *, seconds: float) -> TokenResponse:
 
 
 def _request(snapshot: Snapshot, *, seconds: float) -> TokenResponse:
-    connection, registration = snapshot.connection, snapshot.provider.registration(snapshot.connection.parameters)
+    connection = snapshot.connection
+    refresh_token = snapshot.token.open("refresh_token")
+    registration = _registration(snapshot)
     flow = flow_for(replace(registration, transport=replace(registration.transport, deadline=seconds)))
     if not isinstance(flow, OAuth2Flow):
         raise ConfigurationError("OAuth 1.0a tokens are not refreshed.", code="provider_misconfigured")
     if connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
         return flow.client_credentials(scopes=connection.requested_scopes)
-    refresh_token = snapshot.token.open("refresh_token")
     if refresh_token is None:
         raise ConfigurationError("There is no refresh token.", code="provider_misconfigured")
     return flow.refresh(refresh_token)
+
+
+def _registration(snapshot: Snapshot) -> ClientRegistration:
+    try:
+        return snapshot.provider.registration(snapshot.connection.parameters)
+    except DecryptionError as error:
+        # The site's own secret: staff can mend it, and no connection is worse for it.
+        raise ConfigurationError(
+            "The client's secret can no longer be read.", code=error.code, hint="Enter it anew in the provider's row."
+        ) from None
 
 
 def _failed(lease: Lease, error: TokenEndpointError) -> Snapshot:
@@ -259,24 +269,22 @@ def _overtaken(lease: Lease, grant: Grant) -> Snapshot:
         current = read(before.connection.pk, using=lease.alias)
         check_servable(current)
     except Disconnected:
-        _give_back(before, grant)
+        _give_back(lease, grant)
         raise
     if current.connection.authorized_at != before.connection.authorized_at:
-        _give_back(before, grant)
+        _give_back(lease, grant)
     return current
 
 
-def _give_back(before: Snapshot, grant: Grant) -> None:
+def _give_back(lease: Lease, grant: Grant) -> None:
     """Revoke the late tokens where that hurts nobody; a copy that was never saved stands for the connection as it was."""
-    was = before.connection
+    was, token = lease.snapshot.connection, lease.snapshot.token
     copy = Connection(
-        provider=before.provider,
+        provider=lease.snapshot.provider,
         owner_model=was.owner_model,
         owner_id=was.owner_id,
         subject=was.subject,
         parameters=was.parameters,
     )
-    try:
-        discard(copy, grant, client_id=before.token.client_id, fingerprint=before.token.configuration_fingerprint)
-    except OAuthFlowsError:
-        return
+    with suppress(OAuthFlowsError, Error), committing(lease.alias, lock_timeout=NOTE_LOCK_TIMEOUT):
+        discard(copy, grant, client_id=token.client_id, fingerprint=token.configuration_fingerprint, using=lease.alias)
