@@ -7,7 +7,10 @@ import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.db import router
+
 from django_oauth_flows.exceptions import (
+    AuthorizationError,
     ConfigurationError,
     DecryptionError,
     MissingScopes,
@@ -16,7 +19,7 @@ from django_oauth_flows.exceptions import (
 )
 from django_oauth_flows.flows import usage
 from django_oauth_flows.flows.marking import needs_reauthorization
-from django_oauth_flows.flows.refreshing import replacement, usable
+from django_oauth_flows.flows.refreshing import reissued, replacement, usable
 from django_oauth_flows.models import Connection, Provider, Token
 from django_oauth_flows.protocol.messages import Credentials
 from django_oauth_flows.protocol.session import OAuthSession
@@ -53,8 +56,9 @@ def access_token(connection: Connection, *, min_validity: timedelta = timedelta(
 def client_session(provider: Provider, *, scopes: Iterable[str] | None = None) -> OAuthSession:
     """Return a session of the site itself: client credentials, one token per provider and set of scopes.
 
-    ``scopes`` default to the provider's. Raises :class:`ScopeNotAllowed`; the session raises as :func:`session`'s
-    does. RFC 6749 §4.4.
+    ``scopes`` default to the provider's. Raises :class:`ScopeNotAllowed`, and :class:`AuthorizationError`
+    (``provider_disabled``) if it would be the first one of a disabled or paused provider; the session raises as
+    :func:`session`'s does. RFC 6749 §4.4.
     """
     wanted = provider.scopes if scopes is None else tuple(dict.fromkeys(scopes))
     if any(scope not in {*provider.scopes, *provider.allowed_scopes} for scope in wanted):
@@ -97,15 +101,21 @@ class StoredTokenSource:
 
 
 def _credentials(snapshot: Snapshot) -> Credentials:
-    """Decrypt; a token whose key is lost is a state of the connection, not a crash."""
-    token = snapshot.token
+    """Decrypt; a token whose key is lost is a state of the connection, not a crash. The site's own is minted anew."""
     try:
-        access_token, token_secret = token.open("access_token"), token.open("token_secret")
+        return _opened(snapshot)
     except DecryptionError:
+        if snapshot.connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
+            return _opened(reissued(snapshot))
         needs_reauthorization(snapshot, Connection.Reason.UNDECRYPTABLE)
         raise ReauthorizationRequiredError(
             "The stored token can no longer be read.", reason=Connection.Reason.UNDECRYPTABLE
         ) from None
+
+
+def _opened(snapshot: Snapshot) -> Credentials:
+    token = snapshot.token
+    access_token, token_secret = token.open("access_token"), token.open("token_secret")
     if access_token is None:
         raise ReauthorizationRequiredError("This connection has no token.", reason=Connection.Reason.EXPIRED)
     return Credentials(access_token, token_secret, token.token_type, token.generation)
@@ -115,9 +125,13 @@ def _client_connection(provider: Provider, scopes: tuple[str, ...]) -> Connectio
     """Find or create the connection that holds the site's own token; N callers meet in one row."""
     subject = hashlib.sha256(json.dumps(sorted(scopes)).encode()).hexdigest()
     key = {"provider": provider, "owner_model": "", "owner_id": "", "parameters_digest": "", "subject": subject}
-    found = Connection.objects.select_related("token").filter(**key).first()
+    rows = Connection.objects.using(router.db_for_write(Connection))  # a replica may not have heard of it yet
+    found = rows.select_related("token").filter(**key).first()
     if found is not None and found.status == Connection.Status.ACTIVE and hasattr(found, "token"):
         return found
+    is_new = found is None or found.status == Connection.Status.REVOKED
+    if is_new and (not provider.enabled or provider.paused):
+        raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
     # One row at a time, each idempotent: N first callers meet without a transaction around them.
     defaults = {
         "grant_type": Connection.GrantType.CLIENT_CREDENTIALS,

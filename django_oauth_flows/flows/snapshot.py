@@ -97,5 +97,6 @@ def _owner_is_active(connection: Connection) -> bool:
         return True
     if connection.user is not None and str(connection.user.pk) == connection.owner_id:
         return bool(connection.user.is_active)
-    owner = user_model._default_manager.filter(pk=connection.owner_id).first()
+    users = user_model._default_manager.using(router.db_for_write(user_model))
+    owner = users.filter(pk=connection.owner_id).first()
     return owner is not None and bool(owner.is_active)
