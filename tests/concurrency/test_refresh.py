@@ -9,10 +9,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import connection as database
 from django.db import connections, transaction
 
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import CannotPersist, Disconnected, ReauthorizationRequiredError, TokenUnavailable
+from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Token
 from django_oauth_flows.signals import connection_needs_reauthorization
 from django_oauth_flows.testing import Answer, Delay, Drop
@@ -222,6 +224,7 @@ def test_an_outage_is_not_noticed_while_the_token_is_valid(connection: Connectio
     assert fake.count("token") == 1
 
 
+@pytest.mark.security("F04")
 def test_a_lost_answer_is_asked_for_once_more_and_then_reported(expired: Connection, fake: FakeProvider) -> None:
     fake.oauth2.grace = 60
     fake.script("token", Drop())
@@ -361,6 +364,32 @@ def test_a_rejected_token_is_refreshed_once_and_not_over_and_over(connection: Co
     with flows.session(connection) as http:
         for _ in range(3):
             assert http.get("/echo").status_code == 401
+    assert fake.count("token") == 1
+
+
+@pytest.mark.security("F16", "T06")
+@pytest.mark.parametrize("expires_in", [0, -10])
+def test_tokens_that_arrive_expired_are_not_refreshed_over_and_over(
+    expires_in: int, expired: Connection, fake: FakeProvider
+) -> None:
+    fake.oauth2.expires_in = expires_in
+    assert len({flows.access_token(expired) for _ in range(100)}) == 1
+    assert fake.count("token") == 1
+    Token.objects.update(last_refreshed_at=DatabaseNow() - timedelta(seconds=31))
+    assert flows.access_token(expired)
+    assert fake.count("token") == 2
+
+
+@pytest.mark.skipif(database.vendor != "sqlite", reason="the others have more than one writer")
+def test_the_caller_on_sqlite_can_still_write_after_a_token_that_was_due(
+    connection: Connection, user: User, fake: FakeProvider
+) -> None:
+    shift_expiry(connection, STALE)
+    with transaction.atomic():
+        assert flows.session(connection).get("/echo").ok
+        user.save()
+    assert fake.count("token") == 0
+    assert flows.access_token(connection)
     assert fake.count("token") == 1
 
 
