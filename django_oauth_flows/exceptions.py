@@ -195,8 +195,9 @@ class CannotPersist(OAuthFlowsError):
 
     default_code = "cannot_persist"
     default_hint = (
-        "Call the API before you write to the database in this transaction, or leave the transaction first "
-        "(on SQLite an open write transaction locks the whole database)."
+        "Leave the transaction first. On PostgreSQL, MariaDB and MySQL it is enough not to lock the token's row in it; "
+        "on SQLite in its default journal mode even a transaction that has only read stands in the way, and with WAL "
+        "one that has written."
     )
 
 
