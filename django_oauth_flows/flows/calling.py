@@ -90,7 +90,8 @@ class StoredTokenSource:
             usage.note(self._connection_id, self._purpose)
         else:
             snapshot = replacement(self._connection_id, rejected)
-        return self._registered(snapshot), _credentials(snapshot)
+        credentials = _credentials(snapshot)  # first: a lost key is the token's trouble before it is the provider's
+        return self._registered(snapshot), credentials
 
     def _registered(self, snapshot: Snapshot) -> ClientRegistration:
         provider = snapshot.provider
