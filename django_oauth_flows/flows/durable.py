@@ -96,7 +96,8 @@ def claiming(alias: str) -> Iterator[None]:
                 "The database refused the second connection that a refresh inside a transaction needs.",
                 hint="Raise the database's limit of connections, or leave the transaction first.",
             ) from None
-        raise CannotPersist("The token row is locked by the transaction in which its refresh was asked for.") from None
+        what = "database" if connections[alias].vendor == "sqlite" else "token's row"
+        raise CannotPersist(f"The {what} is locked by the transaction in which the refresh was asked for.") from None
 
 
 def noted(alias: str, write: Callable[[], object]) -> bool:

@@ -55,7 +55,8 @@ def _mark(snapshot: Snapshot, reason: Connection.Reason, *, using: str, lease: L
 def mark_refreshed(lease: Lease, grant: Grant, after: Snapshot) -> None:
     """Announce a stored refresh, and clear every mark that an earlier failure left.
 
-    ``after`` was read after the save. What cannot be noted is no error: the next refresh notes it.
+    ``after`` was read after the save. What cannot be noted is no error: the token is stored, and the next refresh sees
+    the same marks.
     """
     connection, provider, using = after.connection, after.provider, lease.alias
     still_ours = after.token.generation == lease.snapshot.token.generation + 1
