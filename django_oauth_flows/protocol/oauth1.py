@@ -6,6 +6,7 @@ signed that could travel in clear or carry somebody else's ``oauth_`` parameters
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 
 FORM = "application/x-www-form-urlencoded"
 PLACEMENTS = {"header": SIGNATURE_TYPE_AUTH_HEADER, "query": SIGNATURE_TYPE_QUERY, "body": SIGNATURE_TYPE_BODY}
+_STRICT_FORM = re.compile(r"[A-Za-z0-9_.\-=&;:%+~,*@!()/?'$]*")
+"""What oauthlib takes for a form; browsers and ``curl`` leave more as it is."""
+
+_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 CLOCK_PROBLEMS = frozenset({"timestamp_refused", "nonce_used"})
 CLIENT_PROBLEMS = frozenset(
     {"consumer_key_unknown", "consumer_key_rejected", "consumer_key_refused", "signature_invalid"}
@@ -135,8 +140,8 @@ class OAuth1Flow:
     def authenticate(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
         """Sign an API request. RFC 5849 §3.
 
-        Raises :class:`RequestBlocked` for what must not be signed: PLAINTEXT without TLS, or a URL or form that already
-        has ``oauth_`` parameters.
+        Raises :class:`RequestBlocked` for what must not be signed: PLAINTEXT without TLS, a URL or form that already has
+        ``oauth_`` parameters, or a form that cannot be read.
         """
         return self._sign(
             prepared, resource_owner_key=credentials.access_token, resource_owner_secret=credentials.token_secret
@@ -181,12 +186,9 @@ class OAuth1Flow:
         callback_uri: str | None = None,
     ) -> requests.PreparedRequest:
         registration = self.registration
-        self._check_signable(prepared)
-        is_form = _is_form(prepared)
+        self.check_signable(str(prepared.url))
         body: Any = prepared.body
-        if body is not None and not isinstance(body, (str, bytes)):
-            # Without a type oauthlib would read the stream to see whether it is a form.
-            prepared.headers.setdefault("Content-Type", "application/octet-stream")
+        is_form = _prepare_type(prepared)
         placement = registration.signature_placement
         signer = OAuth1(
             registration.client_id,
@@ -204,19 +206,24 @@ class OAuth1Flow:
             client_class=_SigningClient,
             private_key=registration.private_key,
         )
-        signed: requests.PreparedRequest = signer(prepared)
+        if is_form:
+            prepared.body = _as_strict_form(body)
+        signed = _apply(signer, prepared)
+        if is_form and placement != "body":
+            signed.body = body  # the same parameters, in the caller's spelling
         if isinstance(signed.body, (str, bytes)):
             signed.prepare_content_length(signed.body)  # the signature may stand in the body
         return signed
 
-    def _check_signable(self, prepared: requests.PreparedRequest) -> None:
-        registration, parts = self.registration, urlsplit(str(prepared.url))
+    def check_signable(self, url: str) -> None:
+        """Raise :class:`RequestBlocked` or :class:`ConfigurationError` for what must not, or cannot, be signed."""
+        registration, parts = self.registration, urlsplit(url)
         if registration.signature_method == "PLAINTEXT" and parts.scheme != "https":
             raise RequestBlocked(
                 "PLAINTEXT signatures are the secrets themselves and need https.", code="scheme_not_allowed"
             )
-        if any(name.lower().startswith("oauth_") for text in (parts.query, _form(prepared)) for name in _names(text)):
-            raise RequestBlocked("The request already contains oauth_ parameters.", code="parameter_not_allowed")
+        if _has_protocol_parameters(parts.query):
+            raise RequestBlocked("The URL already contains oauth_ parameters.", code="parameter_not_allowed")
         if '"' in registration.realm or not registration.realm.isprintable():
             raise ConfigurationError("The realm must be printable and without quotes.", code="provider_misconfigured")
         if registration.signature_method.startswith("RSA-") and registration.private_key is None:
@@ -227,18 +234,59 @@ class OAuth1Flow:
             )
 
 
-def _is_form(prepared: requests.PreparedRequest) -> bool:
-    return FORM in str(prepared.headers.get("Content-Type", ""))
+def _apply(signer: OAuth1, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    try:
+        signed: requests.PreparedRequest = signer(prepared)
+    except ValueError:
+        raise RequestBlocked(
+            "OAuth 1.0a cannot sign this request: a GET or HEAD request must not carry a form.",
+            code="body_not_allowed",
+            hint="Send the parameters in the URL, or with POST.",
+        ) from None
+    return signed
 
 
-def _form(prepared: requests.PreparedRequest) -> str:
-    """Return the body if it takes part in the signature, else ""."""
-    body: Any = prepared.body if _is_form(prepared) else ""
-    return body.decode("latin-1") if isinstance(body, bytes) else body if isinstance(body, str) else ""
+def _prepare_type(prepared: requests.PreparedRequest) -> bool:
+    """Settle the content type, by which the body is signed or not; return whether it is a form."""
+    content_type: Any = prepared.headers.get("Content-Type", "")
+    body: Any = prepared.body
+    text = content_type.decode("latin-1") if isinstance(content_type, bytes) else str(content_type)
+    if body is None and prepared.method in ("GET", "HEAD"):
+        prepared.headers.pop("Content-Type", None)  # of nothing; oauthlib would miss a form
+        return False
+    if FORM in text.lower():
+        prepared.headers["Content-Type"] = FORM
+        return True
+    if body is not None and not isinstance(body, (str, bytes)):
+        # Without a type oauthlib would read the stream to see whether it is a form.
+        prepared.headers.setdefault("Content-Type", "application/octet-stream")
+    return False
 
 
-def _names(text: str) -> list[str]:
-    return [name for name, _ in parse_qsl(text, keep_blank_values=True)]
+def _as_strict_form(body: Any) -> str:
+    """Return a form body spelled as oauthlib accepts it, with the same parameters.
+
+    Raises :class:`RequestBlocked` for what two readers could decode differently: then the signature would be wrong.
+    """
+    unreadable = RequestBlocked(
+        "OAuth 1.0a signs the parameters of a form, and this body cannot be read as one.",
+        code="body_not_allowed",
+        hint="Encode the form, or send another Content-Type.",
+    )
+    try:
+        text = body.decode() if isinstance(body, bytes) else body or ""
+        if not isinstance(text, str) or _BAD_PERCENT.search(text):
+            raise unreadable
+        members = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise unreadable from None
+    if _has_protocol_parameters(text):
+        raise RequestBlocked("The form already contains oauth_ parameters.", code="parameter_not_allowed")
+    return text if _STRICT_FORM.fullmatch(text) else urlencode(members)
+
+
+def _has_protocol_parameters(query: str) -> bool:
+    return any(name.lower().startswith("oauth_") for name, _ in parse_qsl(query, keep_blank_values=True))
 
 
 def _members(response: ProtocolResponse) -> list[tuple[str, str]]:
