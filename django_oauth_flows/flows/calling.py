@@ -80,8 +80,7 @@ class StoredTokenSource:
     def __init__(self, connection_id: UUID, *, purpose: str) -> None:
         self._connection_id = connection_id
         self._purpose = purpose
-        self._registration: ClientRegistration | None = None
-        self._configured_at: datetime | None = None
+        self._configured: tuple[datetime, ClientRegistration] | None = None
 
     def current(self, *, rejected: Credentials | None = None) -> tuple[ClientRegistration, Credentials]:
         """Return the provider as configured now and a valid token; after a 401, something newer if there is any."""
@@ -94,11 +93,11 @@ class StoredTokenSource:
         return self._registered(snapshot), credentials
 
     def _registered(self, snapshot: Snapshot) -> ClientRegistration:
-        provider = snapshot.provider
-        if self._registration is None or self._configured_at != provider.updated_at:
-            self._registration = provider.registration(snapshot.connection.parameters)
-            self._configured_at = provider.updated_at
-        return self._registration
+        provider, known = snapshot.provider, self._configured
+        if known is None or known[0] != provider.updated_at:
+            # In one assignment: threads that share a session must not pair one's time with another's registration.
+            known = self._configured = provider.updated_at, provider.registration(snapshot.connection.parameters)
+        return known[1]
 
 
 def _credentials(snapshot: Snapshot) -> Credentials:
