@@ -9,8 +9,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, parse_qsl, unquote_plus, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 MAX_URL_LENGTH = 8192
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -26,6 +29,7 @@ BAD_PORTS = frozenset(
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*")
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.IGNORECASE)
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -65,6 +69,29 @@ def check_endpoint(url: str, *, internal: bool = False) -> Origin:
     if parts.fragment or url.endswith("#"):
         raise ValueError("the URL must not have a fragment")
     return origin
+
+
+def absolute_origin(url: str) -> str:
+    """Return what stands before the path of ``url`` as it is spelled, unchecked; "" if the URL is relative.
+
+    Raise ``ValueError`` for characters that are read in more than one way; blanks and letters are only to be quoted.
+    """
+    if "\\" in url or not url.isprintable():
+        raise ValueError("the URL contains control characters or backslashes")
+    found = _ABSOLUTE.match(url)
+    return found[0] if found else ""
+
+
+def parameter_names(url: str) -> frozenset[str]:
+    """Return the names of the parameters in the query of ``url``."""
+    return frozenset(name for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True))
+
+
+def without_parameters(url: str, names: Container[str]) -> str:
+    """Return ``url`` without the parameters of these names; the others stay as they are spelled."""
+    parts = urlsplit(url)
+    kept = [pair for pair in parts.query.split("&") if unquote_plus(pair.partition("=")[0]) not in names]
+    return SplitResult(parts.scheme, parts.netloc, parts.path, "&".join(kept), parts.fragment).geturl()
 
 
 def check_host(entry: Any) -> str:

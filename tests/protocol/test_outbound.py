@@ -293,18 +293,21 @@ def test_an_explicit_proxy_is_used(fake: FakeProvider, register: Any) -> None:
     [
         "https://evil.example/", "//evil.example/", "\\\\evil.example", "@evil.example", "/\\evil.example", "http://127.0.0.1/",
         "http://localhost:{port}/", "http://sub.127.0.0.1:{port}/", "http://127.0.0.1:9/", "http://127.0.0.1:{port}@evil.example/",
-        "HTTPS://evil.example", "http://127.0.0.1:{port}.evil.example/",
+        "HTTPS://evil.example", "http://127.0.0.1:{port}.evil.example/", " https://evil.example/", " //evil.example/", "\t//evil.example",
+        "http://127.0.0.1:{port}\\@evil.example/", "http://127.0.0.1:{port} @evil.example/", "https:\\\\evil.example", "x\\y", "a\r\nb",
+        "https://evil.example?@127.0.0.1:{port}/", "https://evil.example#@127.0.0.1:{port}/", "http://127.0.0.1:{port}%2f@evil.example/",
+        "http://127.0.0.1/:{port}", "http://[::1]:{port}/", "ftp://127.0.0.1:{port}/", b"\xff", b"//evil.example",
     ],
 )  # fmt: skip
 def test_a_token_goes_to_listed_hosts_only_and_no_name_is_looked_up(
-    url: str, fake: FakeProvider, register: Any, monkeypatch: pytest.MonkeyPatch
+    url: str | bytes, fake: FakeProvider, register: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def resolver(*_: Any, **__: Any) -> Any:
         pytest.fail("a name was looked up")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
     with session_for(register(fake)) as http, pytest.raises(RequestBlocked):
-        http.get(url.format(port=fake.url.rpartition(":")[2]))
+        http.get(url if isinstance(url, bytes) else url.format(port=fake.url.rpartition(":")[2]))
     assert not fake.requests
 
 
