@@ -102,7 +102,8 @@ class OAuthSession(requests.Session):
         if use is None or not resp.is_redirect:
             return None
         try:
-            return use.redirect_target(super().get_redirect_target(resp) or "")
+            location = super().get_redirect_target(resp)
+            return use.redirect_target(location) if location else None
         except (ValueError, RequestBlocked):
             return None
 
@@ -180,7 +181,8 @@ class _Use(requests.auth.AuthBase):
     """Provider and token of one request, as ``requests`` wants its authentication; kept on the request itself."""
 
     __slots__ = (
-        "_asked", "_body", "_flow", "_origin", "_signed", "_source", "credentials", "registration", "renewed", "sent",
+        "_asked", "_body", "_flow", "_origin", "_signed", "_signed_body", "_source", "credentials", "registration", "renewed",
+        "sent",
     )  # fmt: skip
 
     def __init__(
@@ -205,7 +207,7 @@ class _Use(requests.auth.AuthBase):
         self._origin = self.check(self._asked)
         prepared.headers.pop("Authorization", None)
         self._flow.authenticate(prepared, self.credentials)
-        self._signed = prepared.url
+        self._signed, self._signed_body = prepared.url, prepared.body
         prepared.oauth_use = self  # type: ignore[attr-defined]
         return prepared
 
@@ -274,7 +276,7 @@ class _Use(requests.auth.AuthBase):
         return origin
 
     def _restore_body(self, prepared: requests.PreparedRequest) -> None:
-        if not _is_stream(self._body):
+        if self._signed_body is not self._body:
             prepared.headers.pop("Content-Length", None)
             prepared.body = self._body
             prepared.prepare_content_length(self._body)
