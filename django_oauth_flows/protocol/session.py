@@ -262,6 +262,7 @@ class _Use(requests.auth.AuthBase):
         base = self.registration.transport.api_base_url
         if text.startswith(("//", "@")) or not base:
             raise RequestBlocked("A relative URL must be a path below the provider's API base URL.")
+        self.check(base)
         return base.rstrip("/") + "/" + text.removeprefix("/")
 
     def check(self, url: str) -> Origin:
