@@ -2,109 +2,50 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import django
 from django.contrib import admin, messages
-from django.contrib.admin.utils import display_for_value
+from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponseRedirect
-from django.shortcuts import get_object_or_404, render
-from django.urls import path, reverse
+from django.db.transaction import non_atomic_requests
+from django.shortcuts import get_object_or_404
+from django.urls import path
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from django_oauth_flows import flows
+from django_oauth_flows.admin import wording
+from django_oauth_flows.admin.columns import ConnectionColumns, is_renewable
+from django_oauth_flows.admin.filters import ExpiryFilter
+from django_oauth_flows.admin.history import EventInline, RevocationInline
 from django_oauth_flows.admin.import_form import ImportForm
-from django_oauth_flows.admin.pages import AccessiblePages
+from django_oauth_flows.admin.pages import AccessiblePages, confirmed
 from django_oauth_flows.exceptions import OAuthFlowsError
-from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.models import Connection, ConnectionEvent, Revocation
+from django_oauth_flows.models import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
     from uuid import UUID
 
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
-
-class ExpiryFilter(admin.SimpleListFilter):
-    """When the access token expires."""
-
-    title = _("access token")
-    parameter_name = "expiry"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer what staff look for."""
-        return [
-            ("expired", _("expired")),
-            ("day", _("expires within a day")),
-            ("later", _("expires later")),
-            ("unknown", _("no known expiry")),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Connection]) -> QuerySet[Connection]:
-        """Compare with the database's clock."""
-        now = DatabaseNow()
-        tomorrow = now + timedelta(days=1)
-        match self.value():
-            case "expired":
-                return queryset.filter(token__expires_at__lte=now)
-            case "day":
-                return queryset.filter(token__expires_at__gt=now, token__expires_at__lte=tomorrow)
-            case "later":
-                return queryset.filter(token__expires_at__gt=tomorrow)
-            case "unknown":
-                return queryset.filter(token__isnull=False, token__expires_at=None)
-        return queryset
-
-
-class _ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]
-    extra = 0
-    max_num = 0
-    can_delete = False
-    show_change_link = False
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("oauth_flows.view_connection")
-
-
-class EventInline(_ReadOnlyInline):
-    """What happened, when, by whom."""
-
-    model = ConnectionEvent
-    fields = ("created_at", "kind", "outcome", "actor", "correlation_id")
-    readonly_fields = fields
-
-
-class RevocationInline(_ReadOnlyInline):
-    """What was revoked at the provider, and how that ended."""
-
-    model = Revocation
-    fields = ("created_at", "reason", "outcome", "attempts", "next_attempt_at", "last_failure", "finished_at")
-    readonly_fields = fields
+SECONDS = 10
+"""How long one press of a button works on a selection: a worker that takes longer may be killed by its server."""
 
 
 @admin.register(Connection)
-class ConnectionAdmin(AccessiblePages):
+class ConnectionAdmin(ConnectionColumns, AccessiblePages):
     """Look at connections; refresh and revoke them."""
 
     list_display = ("provider", "account", "owner", "status", "reason", "expires_at", "last_used_at")
     list_display_links = ("provider", "account")
     list_filter = ("provider", "status", ExpiryFilter, "grant_type", "paused")
     list_select_related = ("provider", "user", "token")
-    search_fields = ("label", "subject", "owner_id")
     date_hierarchy = None
     actions = ("refresh_selected", "revoke_selected")
     inlines = (EventInline, RevocationInline)
@@ -147,6 +88,10 @@ class ConnectionAdmin(AccessiblePages):
         """Make everything read-only."""
         return [name for _title, options in self.fieldsets for name in options["fields"]]
 
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """Find what the list shows: accounts, and users by the beginning of their name."""
+        return ("label", "subject", "owner_id", f"^user__{get_user_model().USERNAME_FIELD}")
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Connections come from users, or from an import."""
         return False
@@ -188,31 +133,38 @@ class ConnectionAdmin(AccessiblePages):
             *super().get_urls(),
         ]
 
+    @non_atomic_requests
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Offer the import to who may."""
+        """Offer the import to who may. Actions talk to providers, which no transaction may span."""
         extra = {**(extra_context or {}), "may_import": self.has_import_permission(request)}
         return super().changelist_view(request, extra)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Connection | None = None,
     ) -> HttpResponse:
-        """Offer the buttons to who may use them."""
-        extra = {
-            **(extra_context or {}),
-            "may_refresh": self.has_refresh_permission(request),
-            "may_revoke": self.has_revoke_permission(request),
-        }
-        return super().change_view(request, object_id, form_url, extra)
+        """Offer the buttons that would do something, to who may use them."""
+        if obj is not None:
+            context["may_refresh"] = self.has_refresh_permission(request) and is_renewable(obj)
+            context["may_revoke"] = self.has_revoke_permission(request) and obj.status != Connection.Status.REVOKED
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
+    @non_atomic_requests
     @method_decorator(require_POST)
     def refresh_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Refresh one connection."""
-        return self._act(request, pk, self.has_refresh_permission, self.refresh_selected)
+        return self._act(request, pk, self.has_refresh_permission, self._refresh)
 
+    @non_atomic_requests
     @method_decorator(require_POST)
     def revoke_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Disconnect one connection."""
-        return self._act(request, pk, self.has_revoke_permission, self.revoke_selected)
+        return self._act(request, pk, self.has_revoke_permission, self._revoke)
 
     @method_decorator(sensitive_post_parameters("access_token", "token_secret", "refresh_token"))
     def import_view(self, request: HttpRequest) -> HttpResponse:
@@ -225,94 +177,41 @@ class ConnectionAdmin(AccessiblePages):
             if connection is not None:
                 self.log_addition(request, connection, "imported")
                 self.message_user(request, _("The connection was imported."), messages.SUCCESS)
-                return HttpResponseRedirect(reverse("admin:oauth_flows_connection_changelist"))
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Import a connection"),
-            "form": form,
-            "opts": self.opts,
-            "media": self.media,
-            "breadcrumbs_as_list": django.VERSION >= (6, 1),
-        }
-        return render(request, "admin/oauth_flows/connection/import.html", context)
+                may_look = self.has_view_permission(request)
+                return self.go_to("oauth_flows_connection_changelist" if may_look else "oauth_flows_connection_import")
+        context = {"title": _("Import a connection"), "form": form, "adminform": form.laid_out(self)}
+        return self.show_page(request, "admin/oauth_flows/connection/import.html", context)
 
     @admin.action(description=_("Refresh"), permissions=["refresh"])
     def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         """Get new access tokens now."""
-        self._each(request, queryset, _refreshed)
+        self._check_viewable(request, queryset)
+        self._refresh(request, queryset)
 
     @admin.action(description=_("Disconnect and revoke"), permissions=["revoke"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        """Disconnect here at once, and revoke at the provider."""
-        self._each(request, queryset, lambda connection: flows.revoke(connection, actor=request.user))
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
+        """Disconnect here at once, and revoke at the provider; ask first."""
+        self._check_viewable(request, queryset)
+        if confirmed(request):
+            self._revoke(request, queryset)
+            return None
+        live = queryset.exclude(status=Connection.Status.REVOKED).select_related("provider")
+        count = live.count()
+        question = ngettext(
+            "Disconnect %(count)d connection and revoke it?", "Disconnect %(count)d connections and revoke them?", count
+        )
+        consequences = [
+            _(
+                "Their tokens are removed here at once, and revoked at the service where that hurts no other connection."
+            ),
+            _("This cannot be undone: only the users themselves can connect again."),
+        ]
+        return self.ask_first(request, live, question=question % {"count": count}, consequences=consequences)
 
-    @admin.display(description=_("account"))
-    def account(self, obj: Connection) -> str:
-        """Show whom the account belongs to at the provider."""
-        return obj.label or obj.subject or str(obj.pk)
-
-    @admin.display(description=_("owner"))
-    def owner(self, obj: Connection) -> str:
-        """Show who has the connection here."""
-        if obj.user is not None and str(obj.user.pk) == obj.owner_id:
-            return str(obj.user)
-        return f"{obj.owner_model} {obj.owner_id}".strip() or str(_("the site itself"))
-
-    @admin.display(description=_("requested scopes"))
-    def requested_scopes_text(self, obj: Connection) -> str:
-        """Show scopes as text."""
-        return ", ".join(obj.requested_scopes) or "-"
-
-    @admin.display(description=_("granted scopes"))
-    def granted_scopes_text(self, obj: Connection) -> str:
-        """Show scopes as text."""
-        return ", ".join(obj.granted_scopes) or "-"
-
-    @admin.display(description=_("missing scopes"))
-    def missing_scopes_text(self, obj: Connection) -> str:
-        """Show scopes as text."""
-        return ", ".join(obj.missing_scopes) or "-"
-
-    @admin.display(description=_("access token expires"), ordering="token__expires_at")
-    def expires_at(self, obj: Connection) -> str:
-        """Show the token's column."""
-        return _moment(_of_token(obj, "expires_at"))
-
-    @admin.display(description=_("issued"))
-    def issued_at(self, obj: Connection) -> str:
-        """Show the token's column."""
-        return _moment(_of_token(obj, "issued_at"))
-
-    @admin.display(description=_("refresh token expires"))
-    def refresh_token_expires_at(self, obj: Connection) -> str:
-        """Show the token's column."""
-        return _moment(_of_token(obj, "refresh_token_expires_at"))
-
-    @admin.display(description=_("last refreshed"))
-    def last_refreshed_at(self, obj: Connection) -> str:
-        """Show the token's column."""
-        return _moment(_of_token(obj, "last_refreshed_at"))
-
-    @admin.display(description=_("next refresh"))
-    def next_refresh_at(self, obj: Connection) -> str:
-        """Show the token's column."""
-        return _moment(_of_token(obj, "next_refresh_at"))
-
-    @admin.display(description=_("renewable without the user"), boolean=True)
-    def renewable(self, obj: Connection) -> bool:
-        """Show whether there is a refresh token."""
-        return _of_token(obj, "refresh_token") is not None
-
-    @admin.display(description=_("failures in a row"))
-    def failures(self, obj: Connection) -> str:
-        """Show count and last code."""
-        count = _of_token(obj, "failure_count") or 0
-        return f"{count} ({_of_token(obj, 'last_failure')})" if count else "0"
-
-    @admin.display(description=_("being refreshed until"))
-    def lease(self, obj: Connection) -> str:
-        """Show the lease."""
-        return _moment(_of_token(obj, "lease_expires_at"))
+    def _check_viewable(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
+        """Refuse the whole action if the site hides one of the rows from this person."""
+        if not all(self.has_view_permission(request, connection) for connection in queryset):
+            raise PermissionDenied
 
     def _act(
         self, request: HttpRequest, pk: UUID, permitted: Callable[[HttpRequest], bool], action: Callable[..., None]
@@ -321,31 +220,34 @@ class ConnectionAdmin(AccessiblePages):
         if not permitted(request) or not self.has_view_permission(request, connection):
             raise PermissionDenied
         action(request, self.get_queryset(request).filter(pk=pk))
-        return HttpResponseRedirect(reverse("admin:oauth_flows_connection_change", args=[pk]))
+        return self.go_to("oauth_flows_connection_change", pk)
 
-    def _each(self, request: HttpRequest, queryset: QuerySet[Connection], act: Callable[[Connection], Any]) -> None:
-        connections = list(queryset.select_related("provider"))
-        if not all(self.has_view_permission(request, connection) for connection in connections):
-            raise PermissionDenied
-        for connection in connections:
-            try:
-                outcome, level = act(connection), messages.SUCCESS
-            except OAuthFlowsError as error:
-                outcome, level = f"{error.message} [{error.code}] {error.hint}", messages.ERROR
-            self.log_change(request, connection, str(outcome))
+    def _refresh(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
+        until = monotonic() + SECONDS
+        rows = list(queryset.select_related("provider"))
+        for position, connection in enumerate(rows):
+            if monotonic() > until:
+                left = len(rows) - position
+                said = ngettext("%(count)d was not refreshed yet.", "%(count)d were not refreshed yet.", left)
+                self.message_user(request, said % {"count": left}, messages.WARNING)
+                return
+            outcome, level = _refreshed(connection)
+            self.log_change(request, connection, outcome)
             self.message_user(request, f"{connection}: {outcome}", level)
 
-
-def _moment(value: datetime | None) -> str:
-    """Show a moment as Django's admin shows columns."""
-    return str(display_for_value(value, "-"))
-
-
-def _of_token(connection: Connection, name: str) -> Any:
-    token = getattr(connection, "token", None)
-    return None if token is None else getattr(token, name)
+    def _revoke(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
+        ended = flows.revoke_all(queryset, actor=request.user, seconds=SECONDS)
+        for connection, outcome in ended:
+            self.log_change(request, connection, f"{_('disconnected')}: {wording.outcome_label(outcome)}")
+        left = queryset.exclude(status=Connection.Status.REVOKED).count()
+        self.message_user(request, *wording.disconnected([outcome for _row, outcome in ended], left=left))
 
 
-def _refreshed(connection: Connection) -> str:
-    result = flows.refresh(connection)
-    return str(_("refreshed") if result.refreshed else _("another worker refreshed it just now"))
+def _refreshed(connection: Connection) -> tuple[str, int]:
+    """Refresh; return what to say, and how loudly."""
+    try:
+        result = flows.refresh(connection)
+    except OAuthFlowsError as error:
+        return f"{wording.refusal(error)} [{error.code}]", messages.ERROR
+    said = _("refreshed") if result.refreshed else _("another worker refreshed it just now")
+    return str(said), messages.SUCCESS

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import Count, Q
+from django.db.transaction import non_atomic_requests
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -16,14 +16,19 @@ from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 
 from django_oauth_flows import flows
-from django_oauth_flows.admin.pages import AccessiblePages
+from django_oauth_flows.admin import wording
+from django_oauth_flows.admin.draining import delete_drained, goes_along, live_connections, obstacles
+from django_oauth_flows.admin.pages import AccessiblePages, confirmed
 from django_oauth_flows.admin.provider_form import SECRET_FIELDS, WRITE_ONLY, ProviderForm
 from django_oauth_flows.exceptions import ConfigurationError
-from django_oauth_flows.models import Connection, Provider, Revocation
+from django_oauth_flows.models import Connection, Provider
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
+
+UNNAMED = "--slug--"
+"""Stands for the slug that a new provider does not have yet."""
 
 LIVE = ~Q(connections__status=Connection.Status.REVOKED)
 
@@ -148,12 +153,13 @@ class ProviderAdmin(AccessiblePages):
             for title, options in fieldsets
         ]
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         """Tell the row the site's address, for its redirect URI, if Django has checked the Host header that names it."""
-        provider = super().get_object(request, object_id, from_field)
-        if provider is not None and "*" not in settings.ALLOWED_HOSTS:
-            provider.site_url = f"{request.scheme}://{request.get_host()}"
-        return provider
+        if "*" not in settings.ALLOWED_HOSTS:
+            context["adminform"].form.instance.site_url = f"{request.scheme}://{request.get_host()}"
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Refuse to be asked about secrets."""
@@ -163,22 +169,30 @@ class ProviderAdmin(AccessiblePages):
 
     def has_delete_permission(self, request: HttpRequest, obj: Provider | None = None) -> bool:
         """Allow deletion only of a provider that has been disabled and drained."""
-        return super().has_delete_permission(request, obj) and (obj is None or not _occupied(obj))
+        return super().has_delete_permission(request, obj) and (obj is None or not obstacles(obj))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """List what goes with the providers; name those that still have live connections as protected."""
-        protected = [_occupied(provider) for provider in objs if _occupied(provider)]
-        names = [str(provider) for provider in objs]
-        return names, {str(Provider._meta.verbose_name_plural): len(names)}, set(), protected
+        """List what goes with the providers; name those that are not drained as protected."""
+        providers = list(objs)
+        waiting = [(provider, obstacles(provider)) for provider in providers]
+        protected = [f"{provider}: {', '.join(reasons)}" for provider, reasons in waiting if reasons]
+        counted = {str(Provider._meta.verbose_name_plural): len(providers), **goes_along(providers)}
+        return [str(provider) for provider in providers], counted, set(), protected
 
     def delete_model(self, request: HttpRequest, obj: Provider) -> None:
         """Delete a drained provider with its history."""
-        _delete_drained(obj)
+        delete_drained(obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
         """Delete drained providers."""
         for provider in queryset:
-            _delete_drained(provider)
+            delete_drained(provider)
+
+    @non_atomic_requests
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Let actions talk to providers, which no transaction may span."""
+        response: HttpResponse = super().changelist_view(request, extra_context)
+        return response
 
     @method_decorator(sensitive_post_parameters(*WRITE_ONLY))
     def changeform_view(
@@ -195,13 +209,12 @@ class ProviderAdmin(AccessiblePages):
     @admin.display(description=_("redirect URI"))
     def redirect_uri_to_copy(self, obj: Provider | None) -> str:
         """Show what has to be registered at the provider, exactly."""
-        if obj is None or not obj.slug:
-            return str(_("Shown after the first save: register it at the service."))
+        provider = obj if obj is not None and obj.slug else Provider(slug=UNNAMED)
         try:
-            uri = flows.redirect_uri(obj, site_url=getattr(obj, "site_url", ""))
+            uri = flows.redirect_uri(provider, site_url=getattr(obj, "site_url", ""))
         except ConfigurationError as error:
             return error.hint
-        return format_html("<code>{}</code>", uri)
+        return format_html("<code>{}</code>", uri.replace(UNNAMED, f"<{_('slug')}>"))
 
     @admin.display(description=_("state"))
     def state(self, obj: Provider) -> str:
@@ -245,26 +258,38 @@ class ProviderAdmin(AccessiblePages):
         self._switch(request, queryset, paused=False)
 
     @admin.action(description=_("Disconnect all connections"), permissions=["drain"])
-    def disconnect_all(self, request: HttpRequest, queryset: QuerySet[Provider]) -> None:
-        """Drain: disable, and disconnect everything."""
+    def disconnect_all(self, request: HttpRequest, queryset: QuerySet[Provider]) -> HttpResponse | None:
+        """Drain: disable, and disconnect everything; ask first."""
         if not all(self.has_change_permission(request, provider) for provider in queryset):
             raise PermissionDenied
-        for provider in queryset:
-            Provider.objects.filter(pk=provider.pk).update(enabled=False)
-            live = Connection.objects.select_related("provider").filter(provider=provider)
-            count = 0
-            for connection in live.exclude(status=Connection.Status.REVOKED).iterator():
-                flows.revoke(connection, actor=request.user)
-                count += 1
-            self.log_change(request, provider, f"disabled; {count} connections disconnected")
-            message = ngettext(
-                "%(name)s: %(count)d connection disconnected.", "%(name)s: %(count)d connections disconnected.", count
-            )
-            self.message_user(request, message % {"name": provider, "count": count}, messages.SUCCESS)
+        if confirmed(request):
+            for provider in queryset:
+                self._drain(request, provider)
+            return None
+        count = sum(live_connections(provider).count() for provider in queryset)
+        question = ngettext("Disconnect %(count)d connection?", "Disconnect all %(count)d connections?", count)
+        consequences = [
+            _("These services are disabled: they accept no new connections."),
+            _(
+                "Tokens are removed here at once, and revoked at the service; what waits for its user's yes is given back."
+            ),
+            _("This cannot be undone: only the users themselves can connect again."),
+        ]
+        return self.ask_first(request, queryset, question=question % {"count": count}, consequences=consequences)
 
     def has_drain_permission(self, request: HttpRequest) -> bool:
         """Disconnecting people is more than changing a row."""
         return request.user.has_perm("oauth_flows.revoke_connection") and self.has_change_permission(request)
+
+    def _drain(self, request: HttpRequest, provider: Provider) -> None:
+        Provider.objects.filter(pk=provider.pk).update(enabled=False)
+        ended = flows.revoke_all(live_connections(provider), actor=request.user)
+        flows.drop_parked_of(provider)
+        said, level = wording.disconnected(
+            [outcome for _row, outcome in ended], left=live_connections(provider).count()
+        )
+        self.log_change(request, provider, f"{_('disabled')}; {said}")
+        self.message_user(request, f"{provider}: {said}", level)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Provider], **values: bool) -> None:
         for provider in queryset:
@@ -275,21 +300,3 @@ class ProviderAdmin(AccessiblePages):
             provider.save(update_fields=[*values, "updated_at"])
             self.log_change(request, provider, ", ".join(f"{name} set to {value}" for name, value in values.items()))
         self.message_user(request, _("Done."), messages.SUCCESS)
-
-
-def _occupied(provider: Provider) -> str:
-    """Return why a provider cannot be deleted yet, "" if it can."""
-    live = Connection.objects.filter(provider=provider).exclude(status=Connection.Status.REVOKED).count()
-    waiting = Revocation.objects.filter(provider=provider, outcome=Revocation.Outcome.PENDING).count()
-    if not live and not waiting:
-        return ""
-    return f"{provider}: {live} live connections, {waiting} revocations still to be done"
-
-
-def _delete_drained(provider: Provider) -> None:
-    with transaction.atomic():
-        if reason := _occupied(provider):
-            raise PermissionDenied(reason)
-        Revocation.objects.filter(provider=provider).delete()
-        Connection.objects.filter(provider=provider).delete()
-        provider.delete()

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from django_oauth_flows.exceptions import DecryptionError
+from django_oauth_flows.admin.json_field import StorableJSONField
+from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.models import Connection, Provider
 from django_oauth_flows.models.provider_rules import CREDENTIALED_ENDPOINTS
 from django_oauth_flows.protocol.secret import Secret
@@ -73,11 +74,34 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Provider
         fields = "__all__"  # noqa: DJ007 - the sealed columns are not editable
+        field_classes = dict.fromkeys(("api_hosts", "parameters", "dialect"), StorableJSONField)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["new_private_key"].widget = _Unrepeated({"rows": 6, "autocomplete": "off", "spellcheck": "false"})
         self.before = Provider.objects.filter(pk=self.instance.pk).first()
+
+    def clean_new_private_key(self) -> str:
+        """Refuse what cannot sign; no message repeats what was entered."""
+        # cryptography is loaded by those who sign, not by every page of the admin.
+        from django_oauth_flows.protocol.keys import sign_rsa
+
+        entered: str = self.cleaned_data["new_private_key"]
+        try:
+            if entered:
+                sign_rsa(Secret(entered), "SHA256", "")
+        except (ConfigurationError, ValueError):
+            raise forms.ValidationError(
+                _("This is not an unencrypted RSA key in PEM: paste it whole, from BEGIN to END.")
+            ) from None
+        return entered
+
+    def clean_new_proxy(self) -> str:
+        """Refuse what is not the URL of an HTTP proxy; no message repeats what was entered: it may hold a password."""
+        entered: str = self.cleaned_data["new_proxy"]
+        if entered and not _is_proxy(entered):
+            raise forms.ValidationError(_("This is not the URL of an HTTP proxy: http://proxy.internal:3128"))
+        return entered
 
     def clean(self) -> dict[str, Any] | None:
         """Ask for the stored secret when it, or users' tokens, would go to another host."""
@@ -93,12 +117,14 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
     def save(self, commit: bool = True) -> Provider:
-        """Seal what was entered, blank what was to be removed."""
+        """Seal what was entered, blank what was to be removed; new credentials end the alarm about the old ones."""
         for field, column in SECRET_FIELDS.items():
             if value := self.cleaned_data.get(field):
                 self.instance.seal(column, Secret(value))
             elif column in self.cleaned_data.get("cleared", ()):
                 setattr(self.instance, column, None)
+        if self.cleaned_data.get("new_client_secret") or self.cleaned_data.get("new_private_key"):
+            self.instance.alarm, self.instance.alarm_at = "", None
         saved: Provider = super().save(commit)
         return saved
 
@@ -109,8 +135,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in CREDENTIALED_ENDPOINTS:
             if _origin(_filled(cleaned.get(name, ""), will_be)) != _origin(_filled(getattr(self.before, name), was)):
                 yield str(self.fields[name].label)
-        known = {_filled(host, was) for host in self.before.api_hosts or ()}
-        if {_filled(host, will_be) for host in cleaned.get("api_hosts") or ()} - known:
+        known = {_filled(host, was) for host in _hosts(self.before.api_hosts)}
+        if {_filled(host, will_be) for host in _hosts(cleaned.get("api_hosts"))} - known:
             yield str(self.fields["api_hosts"].label)
         # Who chooses the way, and whom to believe on it, need not change where it leads.
         if cleaned.get("new_proxy"):
@@ -130,7 +156,25 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
                 not Connection.objects.filter(provider=self.before).exclude(status=Connection.Status.REVOKED).exists()
             )
         given = cleaned.get("current_client_secret") or ""
-        return hmac.compare_digest(given.strip().encode(), stored.reveal().strip().encode())
+        return hmac.compare_digest(_without_blanks(given), _without_blanks(stored.reveal()))
+
+
+def _without_blanks(secret: str) -> bytes:
+    """Return what a password input leaves of a secret of several lines, such as a PEM."""
+    return "".join(secret.split()).encode()
+
+
+def _hosts(value: Any) -> set[str]:
+    """Return the hosts in a JSON value; whatever else it can hold is refused by the model."""
+    return {host for host in value if isinstance(host, str)} if isinstance(value, list) else set()
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:
+        return False
 
 
 def _filled(template: Any, values: Any) -> str:

@@ -27,6 +27,7 @@ STATIC = (
     "site.check_middleware",
     "site.check_callback",
     "site.check_logging",
+    "site.check_time",
 )
 
 DEPLOYMENT = ("settings.check_deployed_keys", "site.check_deployment")

@@ -1,4 +1,4 @@
-"""The site around us: environment, cookies, middleware, routing, logging."""
+"""The site around us: environment, cookies, middleware, routing, logging, time."""
 
 from __future__ import annotations
 
@@ -146,6 +146,14 @@ def check_logging(**_: Any) -> list[CheckMessage]:
         hint = "Remove the line that sets http.client.HTTPConnection.debuglevel."
         messages.append(Warning(said, hint=hint, id="oauth_flows.W008"))
     return messages
+
+
+def check_time(**_: Any) -> list[CheckMessage]:
+    """Find naive moments: the database tells its time in UTC, and Django would read that as the site's local time."""
+    if settings.USE_TZ:
+        return []
+    said = "USE_TZ is not True: expiry and leases are moments in UTC, and would be off by the site's UTC offset."
+    return [Error(said, hint="Write: USE_TZ = True", id="oauth_flows.E020")]
 
 
 def _middleware() -> Iterator[Any]:

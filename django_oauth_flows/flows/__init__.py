@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.calling import access_token, client_session, session
     from django_oauth_flows.flows.completing import complete_authorization
     from django_oauth_flows.flows.importing import import_connection
-    from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, parked
+    from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
     from django_oauth_flows.flows.refreshing import refresh
     from django_oauth_flows.flows.returning import safe_next_url
     from django_oauth_flows.flows.revocations import work_off_revocations
-    from django_oauth_flows.flows.revoking import revoke, shares_grant
+    from django_oauth_flows.flows.revoking import revoke, revoke_all, shares_grant
     from django_oauth_flows.flows.starting import redirect_uri, start_authorization
     from django_oauth_flows.flows.transferring import transfer
 
@@ -28,11 +28,13 @@ _HOMES = {
     "complete_authorization": "completing",
     "drop_expired_parked": "parking",
     "drop_parked": "parking",
+    "drop_parked_of": "parking",
     "import_connection": "importing",
     "parked": "parking",
     "redirect_uri": "starting",
     "refresh": "refreshing",
     "revoke": "revoking",
+    "revoke_all": "revoking",
     "safe_next_url": "returning",
     "session": "calling",
     "shares_grant": "revoking",
@@ -48,11 +50,13 @@ __all__ = [
     "complete_authorization",
     "drop_expired_parked",
     "drop_parked",
+    "drop_parked_of",
     "import_connection",
     "parked",
     "redirect_uri",
     "refresh",
     "revoke",
+    "revoke_all",
     "safe_next_url",
     "session",
     "shares_grant",

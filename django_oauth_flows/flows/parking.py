@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from django.db import router, transaction
@@ -20,7 +21,7 @@ from django_oauth_flows.flows.values import (
     Grant,
     ParkedAuthorization,
 )
-from django_oauth_flows.models import AuthorizationRequest, ConnectionEvent
+from django_oauth_flows.models import AuthorizationRequest, ConnectionEvent, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,6 +104,14 @@ def drop_expired_parked(*, limit: int = 100) -> int:
     waiting = AuthorizationRequest.objects.select_related("provider", "user").annotate(now=DatabaseNow())
     expired = waiting.filter(outcome=Outcome.PARKED, parked_until__lte=DatabaseNow())
     return sum(_drop(request) for request in expired[:limit])
+
+
+def drop_parked_of(provider: Provider, *, seconds: float = 5) -> int:
+    """Give back the grants of ``provider`` that wait for an answer, as many as fit into ``seconds``; return how many."""
+    until = monotonic() + seconds
+    waiting = AuthorizationRequest.objects.select_related("provider", "user").annotate(now=DatabaseNow())
+    rows = waiting.filter(outcome=Outcome.PARKED, provider=provider)
+    return sum(_drop(request) for request in rows if monotonic() < until)
 
 
 def _drop(request: AuthorizationRequest) -> bool:

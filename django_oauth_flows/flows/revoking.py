@@ -7,6 +7,7 @@ Revoking at some servers ends the user's whole grant; there nothing is revoked t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, router, transaction
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
+    from django.db.models import QuerySet
 
     from django_oauth_flows.flows.values import Grant
     from django_oauth_flows.protocol.secret import Secret
+
+MOST_AT_ONCE = 1000
+"""How many connections one call of :func:`revoke_all` ends at most."""
 
 Secrets = Mapping[str, "Secret | None"]
 """Plaintext by column name; opened only when it is certain that it may be sent."""
@@ -43,6 +48,30 @@ def revoke(connection: Connection, *, actor: AbstractBaseUser | AnonymousUser | 
         _disconnect(connection, actor=actor)
     outcome = connection.revocations.order_by("-created_at").values_list("outcome", flat=True).first()
     return str(outcome or Revocation.Outcome.REVOKED)
+
+
+def revoke_all(
+    connections: QuerySet[Connection],
+    *,
+    actor: AbstractBaseUser | AnonymousUser | None = None,
+    seconds: float = 10,
+) -> list[tuple[Connection, str]]:
+    """Disconnect the live ones among ``connections``, then revoke at the providers what fits into ``seconds``.
+
+    Return each with its ``Revocation.Outcome`` so far. A provider that did not answer is not asked again by this call;
+    what stays ``pending`` is done later. Connections for which there was no time, or that are beyond a thousand, are not
+    in the list and stay as they are. Call it outside of a transaction.
+    """
+    until = monotonic() + seconds
+    ended: list[tuple[Connection, Revocation | None]] = []
+    live = connections.select_related("provider").exclude(status=Connection.Status.REVOKED)
+    for connection in live[:MOST_AT_ONCE]:
+        if monotonic() > until:
+            break
+        with transaction.atomic(using=router.db_for_write(Connection)):
+            ended.append((connection, _disconnect(connection, actor=actor, at_once=False)))
+    _work_off_until(until, [revocation for _, revocation in ended if revocation is not None])
+    return [(connection, row.outcome if row else Revocation.Outcome.REVOKED) for connection, row in ended]
 
 
 def shares_grant(connections: Iterable[Connection]) -> set[uuid.UUID]:
@@ -102,32 +131,45 @@ def end_for_deletion(connection: Connection) -> None:
     connection.delete()
 
 
-def _disconnect(connection: Connection, *, actor: AbstractBaseUser | AnonymousUser | None) -> None:
+def _work_off_until(until: float, rows: Iterable[Revocation]) -> None:
+    silent: set[uuid.UUID] = set()
+    for row in rows:
+        if row.outcome != Revocation.Outcome.PENDING or row.provider_id in silent or monotonic() > until:
+            continue
+        if work_off(row) == Revocation.Outcome.PENDING:
+            silent.add(row.provider_id)
+
+
+def _disconnect(
+    connection: Connection, *, actor: AbstractBaseUser | AnonymousUser | None, at_once: bool = True
+) -> Revocation | None:
     live = Connection.objects.filter(pk=connection.pk).exclude(status=Connection.Status.REVOKED)
     changed = live.update(status=Connection.Status.REVOKED, reason="", revoked_at=DatabaseNow())
     connection.status, connection.reason = Connection.Status.REVOKED, ""
-    revocation = _take_token(connection, reason=Revocation.Reason.DISCONNECTED)
+    revocation = _take_token(connection, reason=Revocation.Reason.DISCONNECTED, at_once=at_once)
     if changed:
         outcome = revocation.outcome if revocation is not None else ""
         record(ConnectionEvent.Kind.REVOKED, connection, actor=actor, outcome=outcome)
         announce(connection_revoked, connection, reason="disconnected")
+    return revocation
 
 
-def _take_token(connection: Connection, *, reason: Revocation.Reason) -> Revocation | None:
+def _take_token(connection: Connection, *, reason: Revocation.Reason, at_once: bool = True) -> Revocation | None:
     """Delete the token row and queue its secrets; if a refresh changed the row meanwhile, take the newer ones."""
     rows = Token.objects.select_related("connection__provider").filter(connection_id=connection.pk)
     while (token := rows.first()) is not None:
         if Token.objects.filter(pk=token.pk, generation=token.generation).delete()[0]:
-            return _queue_token(token, reason=reason)
+            return _queue_token(token, reason=reason, at_once=at_once)
     return None
 
 
-def _queue_token(token: Token, *, reason: Revocation.Reason) -> Revocation:
+def _queue_token(token: Token, *, reason: Revocation.Reason, at_once: bool) -> Revocation:
     def secrets() -> Secrets:
         return {name: token.open(name) for name in SECRETS}
 
     allowed = not _shares(token.connection)
-    return _queue(token.connection, secrets, allowed=allowed, reason=reason, minted=_minted(token))
+    minted = _minted(token)
+    return _queue(token.connection, secrets, allowed=allowed, reason=reason, minted=minted, at_once=at_once)
 
 
 def _queue(
@@ -137,9 +179,10 @@ def _queue(
     allowed: bool,
     reason: Revocation.Reason,
     minted: tuple[str, str],
+    at_once: bool = True,
     using: str | None = None,
 ) -> Revocation:
-    """Write the revocation row; if it may be sent, seal the secrets into it and work it off after the commit."""
+    """Write the revocation row; if it may be sent, seal the secrets into it and, ``at_once``, work it off after the commit."""
     row = Revocation(
         provider=connection.provider,
         connection=None if connection._state.adding else connection,
@@ -162,7 +205,8 @@ def _queue(
     for name, secret in opened.items():
         row.seal(name, secret)
     row.save(force_insert=True, using=alias)
-    transaction.on_commit(lambda: work_off(row, using=alias), using=alias, robust=True)
+    if at_once:
+        transaction.on_commit(lambda: work_off(row, using=alias), using=alias, robust=True)
     return row
 
 

@@ -392,6 +392,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Seconds; used when the provider names none.",
                         null=True,
+                        validators=[django.core.validators.MaxValueValidator(316224000)],
                         verbose_name="access token lifetime",
                     ),
                 ),
@@ -403,11 +404,21 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "refresh_token_lifetime",
-                    models.PositiveIntegerField(blank=True, null=True, verbose_name="refresh token lifetime"),
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(316224000)],
+                        verbose_name="refresh token lifetime",
+                    ),
                 ),
                 (
                     "refresh_token_idle_lifetime",
-                    models.PositiveIntegerField(blank=True, null=True, verbose_name="refresh token idle lifetime"),
+                    models.PositiveIntegerField(
+                        blank=True,
+                        null=True,
+                        validators=[django.core.validators.MaxValueValidator(316224000)],
+                        verbose_name="refresh token idle lifetime",
+                    ),
                 ),
                 (
                     "rotates_refresh_token",
@@ -419,6 +430,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="Seconds in which a rotated refresh token is still accepted.",
                         null=True,
+                        validators=[django.core.validators.MaxValueValidator(316224000)],
                         verbose_name="refresh token reuse grace",
                     ),
                 ),
@@ -433,6 +445,7 @@ class Migration(migrations.Migration):
                     models.PositiveIntegerField(
                         default=300,
                         help_text="Seconds before expiry from which a token is refreshed early.",
+                        validators=[django.core.validators.MaxValueValidator(316224000)],
                         verbose_name="refresh margin",
                     ),
                 ),
@@ -595,6 +608,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="events",
                         to="oauth_flows.connection",
+                        verbose_name="connection",
                     ),
                 ),
                 (
@@ -715,11 +729,19 @@ class Migration(migrations.Migration):
             name="Revocation",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ("owner_model", models.CharField(blank=True, max_length=100)),
-                ("owner_id", django_oauth_flows.fields.ExactTextField(blank=True, max_length=150)),
-                ("subject", django_oauth_flows.fields.ExactTextField(blank=True, max_length=255, null=True)),
-                ("parameters", models.JSONField(blank=True, default=dict)),
-                ("client_id", models.CharField(blank=True, max_length=500)),
+                ("owner_model", models.CharField(blank=True, max_length=100, verbose_name="owner model")),
+                (
+                    "owner_id",
+                    django_oauth_flows.fields.ExactTextField(blank=True, max_length=150, verbose_name="owner id"),
+                ),
+                (
+                    "subject",
+                    django_oauth_flows.fields.ExactTextField(
+                        blank=True, max_length=255, null=True, verbose_name="account id"
+                    ),
+                ),
+                ("parameters", models.JSONField(blank=True, default=dict, verbose_name="parameters")),
+                ("client_id", models.CharField(blank=True, max_length=500, verbose_name="client id")),
                 ("configuration_fingerprint", models.CharField(blank=True, max_length=64)),
                 ("access_token", django_oauth_flows.fields.EncryptedField(context="revocation.access_token")),
                 ("token_secret", django_oauth_flows.fields.EncryptedField(context="revocation.token_secret")),
@@ -752,13 +774,13 @@ class Migration(migrations.Migration):
                         verbose_name="outcome",
                     ),
                 ),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
-                ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
+                ("attempts", models.PositiveSmallIntegerField(default=0, verbose_name="attempts")),
+                ("next_attempt_at", models.DateTimeField(blank=True, null=True, verbose_name="next attempt")),
                 ("lease_owner", models.UUIDField(blank=True, null=True)),
                 ("lease_expires_at", models.DateTimeField(blank=True, null=True)),
-                ("last_failure", models.CharField(blank=True, max_length=40)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
-                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("last_failure", models.CharField(blank=True, max_length=40, verbose_name="last failure")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                ("finished_at", models.DateTimeField(blank=True, null=True, verbose_name="finished at")),
                 (
                     "connection",
                     models.ForeignKey(
@@ -767,6 +789,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.SET_NULL,
                         related_name="revocations",
                         to="oauth_flows.connection",
+                        verbose_name="connection",
                     ),
                 ),
                 (
@@ -775,6 +798,7 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="revocations",
                         to="oauth_flows.provider",
+                        verbose_name="provider",
                     ),
                 ),
             ],

@@ -27,7 +27,9 @@ class ConnectionEvent(models.Model):
         RESUMED = "resumed", _("resumed")
 
     provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="+", verbose_name=_("provider"))
-    connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, blank=True, related_name="events")
+    connection = models.ForeignKey(
+        Connection, on_delete=models.SET_NULL, null=True, blank=True, related_name="events", verbose_name=_("connection"),
+    )  # fmt: skip
     actor = models.ForeignKey(
         django_settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("actor"),
     )  # fmt: skip
@@ -44,4 +46,4 @@ class ConnectionEvent(models.Model):
         ordering = ("-created_at", "-id")
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.outcome}".strip()
+        return str(self.get_kind_display())

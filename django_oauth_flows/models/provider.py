@@ -16,7 +16,7 @@ from django_oauth_flows.conf import settings
 from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.fields import EncryptedField, ScopeField, Sealed
 from django_oauth_flows.managers import ProviderManager
-from django_oauth_flows.models.provider_rules import ENDPOINTS, problems
+from django_oauth_flows.models.provider_rules import ENDPOINTS, TEN_YEARS, problems
 from django_oauth_flows.protocol.dialect import Dialect
 from django_oauth_flows.protocol.placeholders import fill
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.protocol.messages import ClientRegistration
 
 Seconds = models.PositiveIntegerField
+AT_MOST_TEN_YEARS = MaxValueValidator(TEN_YEARS)
 
 
 class Provider(Sealed):
@@ -172,21 +173,31 @@ class Provider(Sealed):
     )
 
     access_token_lifetime = Seconds(
-        _("access token lifetime"), null=True, blank=True, help_text=_("Seconds; used when the provider names none.")
+        _("access token lifetime"),
+        null=True,
+        blank=True,
+        validators=[AT_MOST_TEN_YEARS],
+        help_text=_("Seconds; used when the provider names none."),
     )
     learned_access_token_lifetime = Seconds(_("observed access token lifetime"), null=True, blank=True, editable=False)
-    refresh_token_lifetime = Seconds(_("refresh token lifetime"), null=True, blank=True)
-    refresh_token_idle_lifetime = Seconds(_("refresh token idle lifetime"), null=True, blank=True)
+    refresh_token_lifetime = Seconds(_("refresh token lifetime"), null=True, blank=True, validators=[AT_MOST_TEN_YEARS])
+    refresh_token_idle_lifetime = Seconds(
+        _("refresh token idle lifetime"), null=True, blank=True, validators=[AT_MOST_TEN_YEARS]
+    )
     rotates_refresh_token = models.BooleanField(_("rotates refresh tokens"), null=True, blank=True)
     reuse_grace = Seconds(
         _("refresh token reuse grace"),
         null=True,
         blank=True,
+        validators=[AT_MOST_TEN_YEARS],
         help_text=_("Seconds in which a rotated refresh token is still accepted."),
     )
     tokens_per_user = models.PositiveSmallIntegerField(_("live tokens per user"), null=True, blank=True, editable=False)
     refresh_margin = Seconds(
-        _("refresh margin"), default=300, help_text=_("Seconds before expiry from which a token is refreshed early.")
+        _("refresh margin"),
+        default=300,
+        validators=[AT_MOST_TEN_YEARS],
+        help_text=_("Seconds before expiry from which a token is refreshed early."),
     )
     stale_refresh_budget = Seconds(
         _("early refresh budget"), default=3, validators=[MinValueValidator(1), MaxValueValidator(30)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from django.conf import settings as django_settings
 from django.utils.translation import gettext_lazy as _
 
 from django_oauth_flows.protocol.dialect import Dialect
@@ -12,7 +14,7 @@ from django_oauth_flows.protocol.placeholders import fill, placeholders
 from django_oauth_flows.protocol.urls import check_endpoint, check_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from django.utils.functional import _StrOrPromise as StrOrPromise
 
@@ -42,11 +44,32 @@ CREDENTIALED_ENDPOINTS = (
 _REGISTRABLE_DOTS = 2
 """How many dots a fixed domain has at least, seen from its placeholder: ``.example.com``."""
 
+TEN_YEARS = 10 * 366 * 24 * 60 * 60
+"""The longest time that a column in seconds may name: nothing that lives longer would tell, and later moments overflow."""
+
+_SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 §3.3, scope-token
+
 
 def problems(provider: Provider) -> Iterator[Problem]:
     """Yield everything that could not work or would be unsafe."""
-    for rule in (_parameters, _urls, _api_hosts, _dialect, _oauth1, _identity, _placeholders, _timing):
+    for rule in (
+        _parameters,
+        _urls,
+        _redirect_base_url,
+        _api_hosts,
+        _scopes,
+        _dialect,
+        _oauth1,
+        _identity,
+        _placeholders,
+        _timing,
+    ):
         yield from rule(provider)
+
+
+def odd_scopes(scopes: Iterable[str]) -> list[str]:
+    """Return what no provider can have meant as a scope."""
+    return [scope for scope in scopes if not _SCOPE.fullmatch(scope)]
 
 
 def _parameters(provider: Provider) -> Iterator[Problem]:
@@ -76,6 +99,31 @@ def _urls(provider: Provider) -> Iterator[Problem]:
     for name in ("console_url", "account_url"):
         if (value := getattr(provider, name)) and not value.startswith("https://"):
             yield name, _("Only https URLs are allowed.")
+
+
+def _redirect_base_url(provider: Provider) -> Iterator[Problem]:
+    """Demand an origin; what comes back to it is a code, so plain http is for this machine and for development."""
+    scheme, _separator, rest = provider.redirect_base_url.rstrip("/").partition("://")
+    if not scheme:
+        return
+    try:
+        origin = check_endpoint(f"https://{rest}")
+    except ValueError as problem:
+        yield "redirect_base_url", str(problem)
+        return
+    if any(mark in rest for mark in "/?"):
+        yield "redirect_base_url", _("Scheme and host only, without a path: https://your.site")
+    may_be_plain = origin.is_loopback or provider.internal or django_settings.DEBUG
+    if scheme != "https" and not (scheme == "http" and may_be_plain):
+        yield "redirect_base_url", _("Only https URLs are allowed.")
+
+
+def _scopes(provider: Provider) -> Iterator[Problem]:
+    for name in ("scopes", "allowed_scopes"):
+        if odd_scopes(getattr(provider, name)):
+            yield name, _("A scope is printable ASCII without quotes and backslashes (RFC 6749 §3.3).")
+    if not (provider.scope_separator.isascii() and provider.scope_separator.isprintable()):
+        yield "scope_separator", _("The separator is one printable ASCII character.")
 
 
 def _api_hosts(provider: Provider) -> Iterator[Problem]:

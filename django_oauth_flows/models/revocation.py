@@ -29,28 +29,35 @@ class Revocation(Sealed):
         DELETED = "deleted", _("its owner was deleted")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="revocations")
-    connection = models.ForeignKey(
-        Connection, on_delete=models.SET_NULL, null=True, blank=True, related_name="revocations"
+    provider = models.ForeignKey(
+        Provider, on_delete=models.PROTECT, related_name="revocations", verbose_name=_("provider")
     )
-    owner_model = models.CharField(max_length=100, blank=True)
-    owner_id = ExactTextField(max_length=150, blank=True)
-    subject = ExactTextField(max_length=255, null=True, blank=True)
-    parameters = models.JSONField(default=dict, blank=True)
-    client_id = models.CharField(max_length=500, blank=True)
+    connection = models.ForeignKey(
+        Connection,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="revocations",
+        verbose_name=_("connection"),
+    )
+    owner_model = models.CharField(_("owner model"), max_length=100, blank=True)
+    owner_id = ExactTextField(_("owner id"), max_length=150, blank=True)
+    subject = ExactTextField(_("account id"), max_length=255, null=True, blank=True)
+    parameters = models.JSONField(_("parameters"), default=dict, blank=True)
+    client_id = models.CharField(_("client id"), max_length=500, blank=True)
     configuration_fingerprint = models.CharField(max_length=64, blank=True)
     access_token = EncryptedField(context="revocation.access_token")
     token_secret = EncryptedField(context="revocation.token_secret")
     refresh_token = EncryptedField(context="revocation.refresh_token")
     reason = models.CharField(_("reason"), max_length=20, choices=Reason.choices)
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices, default=Outcome.PENDING)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
     lease_owner = models.UUIDField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
-    last_failure = models.CharField(max_length=40, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
+    last_failure = models.CharField(_("last failure"), max_length=40, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("revocation")
@@ -74,7 +81,7 @@ class Revocation(Sealed):
         )
 
     def __str__(self) -> str:
-        return f"Revocation {self.pk} ({self.outcome})"
+        return f"{self.get_reason_display()}: {self.get_outcome_display()}"
 
     def sealing_parts(self) -> tuple[str, str, str, str]:
         """Bind the waiting tokens to this row, the former owner and the provider."""

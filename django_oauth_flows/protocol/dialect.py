@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 RESERVED_PARAMETERS = frozenset(
     {
@@ -35,8 +35,10 @@ class Dialect:
     kept_callback_parameters: tuple[str, ...] = ()  # other callback parameters to store
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Dialect:
-        """Build from the stored JSON object; raise ``ValueError`` naming the first key that is unknown or wrong."""
+    def from_json(cls, value: Any) -> Dialect:
+        """Build from the stored JSON object; raise ``ValueError`` if it is none, or naming the first key that is unknown or wrong."""
+        if not isinstance(value, dict):
+            raise ValueError("must be an object")  # noqa: TRY004 - every reader raises ValueError
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(value) - known):
             raise ValueError(f"unknown key {unknown[0]!r}; known keys: {', '.join(sorted(known))}")

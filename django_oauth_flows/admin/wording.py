@@ -1,0 +1,66 @@
+"""What the admin's messages say: outcomes and refusals in words, in the language of the page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from django_oauth_flows.models import Revocation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django_oauth_flows.exceptions import OAuthFlowsError
+
+Outcome = Revocation.Outcome
+
+REFUSALS = {
+    "account_in_use": gettext_lazy("Another owner has already connected this account."),
+    "disconnected": gettext_lazy("This connection is disconnected: its user has to connect again."),
+    "not_renewable": gettext_lazy(
+        "This connection cannot be renewed without its user; it works until its token expires or is refused."
+    ),
+    "paused": gettext_lazy("The connection or its provider is paused."),
+    "provider_unreachable": gettext_lazy("The service did not answer. Try again in a few minutes."),
+    "reauthorization_required": gettext_lazy("Only its user can mend this connection, by connecting again."),
+    "token_invalid": gettext_lazy("A token is printable ASCII of at most 16 kB: paste it without a scheme or quotes."),
+    "token_secret_required": gettext_lazy("OAuth 1.0a needs the token's secret as well."),
+    "token_secret_unexpected": gettext_lazy(
+        "A token secret belongs to OAuth 1.0a, a refresh token to OAuth 2: leave out what this provider does not have."
+    ),
+    "token_unavailable": gettext_lazy("No new token can be had just now. Try again shortly; nothing is lost."),
+}
+"""The refusals that staff meet in everyday work, by code; the others speak for themselves."""
+
+
+def refusal(error: OAuthFlowsError) -> str:
+    """Say why something was refused."""
+    return str(REFUSALS.get(error.code) or f"{error.message} {error.hint}")
+
+
+def outcome_label(outcome: str) -> str:
+    """Return what a revocation's outcome is called."""
+    return str(Outcome(outcome).label)
+
+
+def disconnected(outcomes: Iterable[str], *, left: int) -> tuple[str, int]:
+    """Sum up a bulk disconnection, with the level of its message; ``left`` are those there was no time for."""
+    counted = Counter(outcomes)
+    total = counted.total()
+    said = [ngettext("%(count)d connection disconnected.", "%(count)d connections disconnected.", total)]
+    said[0] %= {"count": total}
+    if counted:
+        said.append("; ".join(f"{outcome_label(outcome)}: {n}" for outcome, n in counted.most_common()) + ".")
+    if counted[Outcome.PENDING]:
+        said.append(_("What is still to be done is retried by manage.py prune_oauth_flows."))
+    if left:
+        more = ngettext(
+            "%(count)d is still connected: run the action again.", "%(count)d are still connected: run the action again.", left
+        )  # fmt: skip
+        said.append(more % {"count": left})
+    incomplete = left or counted[Outcome.PENDING] or counted[Outcome.FAILED]
+    return " ".join(said), messages.WARNING if incomplete else messages.SUCCESS
