@@ -37,6 +37,11 @@ class RevocationAdmin(AccessiblePages):
     fields = FIELDS
     readonly_fields = FIELDS
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse to be asked about secrets."""
+        probes = any(column in lookup for column in Revocation.sealed_fields())
+        return not probes and super().lookup_allowed(lookup, value, request)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse."""
         return False

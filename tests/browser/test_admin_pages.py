@@ -1,4 +1,4 @@
-"""The admin's pages of ours, looked at by axe-core."""
+"""The admin's pages, looked at whole by axe-core: light and dark, wide and narrow."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from django_oauth_flows import flows
-from django_oauth_flows.models import Revocation
+from django_oauth_flows.models import Provider, Revocation
 from django_oauth_flows.testing.factories import make_connection
-from tests.browser.conftest import CONFORMANCE
+from tests.browser.conftest import CONFORMANCE, WIDTHS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.contrib.auth.models import User
 
-    from django_oauth_flows.models import Connection, Provider
+    from django_oauth_flows.models import Connection
     from django_oauth_flows.testing import FakeProvider
     from tests.browser.conftest import Window
 
@@ -32,26 +32,52 @@ def office(window_for: Callable[[User], Window], make_user: Callable[..., User])
 
 
 def examine(window: Window, name: str) -> None:
-    """Hold what the page shows below the site's header to WCAG A and AA; keep a picture if ``SCREENSHOTS`` names a folder."""
+    """Hold the whole page to WCAG A and AA; keep pictures if ``SCREENSHOTS`` names a folder."""
     from axe_playwright_python.sync_playwright import Axe
 
-    for summary in window.page.query_selector_all("details:not([open]) > summary"):
+    page = window.page
+    for summary in page.query_selector_all("details:not([open]) > summary"):
         summary.click()  # what is folded away is looked at as well
-    if folder := os.environ.get("SCREENSHOTS"):
-        window.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
-    found = Axe().run(window.page, context="#content", options={"runOnly": CONFORMANCE})
-    assert found.violations_count == 0, f"{name}:\n{found.generate_report()}"
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        for device, width in WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": 800})
+            if folder := os.environ.get("SCREENSHOTS"):
+                page.screenshot(path=Path(folder) / f"{name}-{scheme}-{device}.png", full_page=True)
+            found = Axe().run(page, options={"runOnly": CONFORMANCE})
+            assert found.violations_count == 0, f"{name}, {scheme}, {device}:\n{found.generate_report()}"
+    assert window.said == [], window.said
 
 
-def test_the_provider_pages(office: Window, provider: Provider) -> None:
-    for name, path in (
-        ("admin-provider-list", "provider/"),
-        ("admin-provider-add", "provider/add/"),
-        ("admin-provider-change", f"provider/{provider.pk}/change/"),
-        ("admin-provider-delete", f"provider/{provider.pk}/delete/"),
-    ):
-        office.open(f"/admin/oauth_flows/{path}")
-        examine(office, name)
+@pytest.mark.parametrize("path", ["", "add/", "{pk}/change/", "{pk}/history/", "{pk}/delete/"])
+def test_a_provider_page(path: str, office: Window, connection: Connection) -> None:
+    office.open("/admin/oauth_flows/provider/" + path.format(pk=connection.provider_id))
+    examine(office, f"admin-provider-{path.strip('/').rpartition('/')[2] or 'list'}")
+
+
+@pytest.mark.parametrize("path", ["", "{pk}/change/", "{pk}/history/", "import/"])
+def test_a_connection_page(
+    path: str, office: Window, provider: Provider, connection: Connection, user: User, fake: FakeProvider
+) -> None:
+    flows.revoke(make_connection(provider, user, fake, subject="gone", label="Gone"))
+    office.open("/admin/oauth_flows/connection/" + path.format(pk=connection.pk))
+    examine(office, f"admin-connection-{path.strip('/').rpartition('/')[2] or 'list'}")
+
+
+@pytest.mark.parametrize("path", ["", "{pk}/change/", "{pk}/history/"])
+def test_a_revocation_page(path: str, office: Window, connection: Connection) -> None:
+    flows.revoke(connection)
+    office.open("/admin/oauth_flows/revocation/" + path.format(pk=Revocation.objects.get().pk))
+    examine(office, f"admin-revocation-{path.strip('/').rpartition('/')[2] or 'list'}")
+
+
+def test_the_page_of_what_is_disconnected_shows_its_past_and_no_buttons(office: Window, connection: Connection) -> None:
+    flows.revoke(connection)
+    page = office.open(f"/admin/oauth_flows/connection/{connection.pk}/change/")
+    assert "revoked at the service" in page.get_by_role("region", name="Connection events").inner_text()
+    assert page.get_by_role("button", name="Refresh").count() == 0
+    assert page.get_by_role("button", name="Disconnect").count() == 0
+    examine(office, "admin-connection-disconnected")
 
 
 def test_an_error_on_the_provider_page_stands_at_its_field(office: Window, connection: Connection) -> None:
@@ -63,20 +89,47 @@ def test_an_error_on_the_provider_page_stands_at_its_field(office: Window, conne
     examine(office, "admin-provider-error")
 
 
-def test_the_connection_pages(
-    office: Window, provider: Provider, connection: Connection, user: User, fake: FakeProvider
+def test_errors_on_the_import_page_stand_at_their_fields(office: Window, provider: Provider) -> None:
+    page = office.open("/admin/oauth_flows/connection/import/")
+    page.get_by_label("User name of the owner").fill("nobody")
+    office.press("Import")
+    assert "There is no such user." in office.text
+    assert "This field is required." in page.locator(".form-row.field-access_token").inner_text()
+    examine(office, "admin-import-error")
+
+
+@pytest.mark.parametrize(
+    ("table", "action", "done"),
+    [
+        ("provider", "Disconnect all connections", "2 connections disconnected"),
+        ("connection", "Disconnect and revoke", "2 connections disconnected"),
+        ("provider", "Delete selected providers", "it is enabled: disable it first"),
+    ],
+)
+def test_a_bulk_action_asks_first(
+    table: str, action: str, done: str, office: Window, connection: Connection, user: User, fake: FakeProvider
 ) -> None:
-    flows.revoke(make_connection(provider, user, fake, subject="gone", label="Gone"))
-    revocation = Revocation.objects.get()
-    for name, path in (
-        ("admin-connection-list", "connection/"),
-        ("admin-connection-change", f"connection/{connection.pk}/change/"),
-        ("admin-connection-import", "connection/import/"),
-        ("admin-revocation-list", "revocation/"),
-        ("admin-revocation-change", f"revocation/{revocation.pk}/change/"),
-    ):
-        office.open(f"/admin/oauth_flows/{path}")
-        examine(office, name)
+    make_connection(connection.provider, user, fake, subject="other", label="Other")
+    page = office.open(f"/admin/oauth_flows/{table}/")
+    page.locator("#action-toggle").check()
+    page.get_by_label("Action:").select_option(action)
+    office.press("Go")
+    examine(office, f"admin-{table}-{action.split()[0].lower()}-confirm")
+    if action.startswith("Disconnect"):
+        assert "cannot be undone" in office.text
+        office.press("Yes")
+    assert done in office.text
+    examine(office, f"admin-{table}-{action.split()[0].lower()}-done")
+
+
+def test_a_drained_provider_is_deleted_after_a_question(office: Window, connection: Connection) -> None:
+    flows.revoke(connection)
+    Provider.objects.update(enabled=False)
+    office.open(f"/admin/oauth_flows/provider/{connection.provider_id}/delete/")
+    assert "Connections: 1" in office.text
+    examine(office, "admin-provider-delete-drained")
+    office.press("Yes")
+    assert not Provider.objects.exists()
 
 
 def test_the_buttons_of_the_connection_page_work(office: Window, connection: Connection, fake: FakeProvider) -> None:
