@@ -52,6 +52,7 @@ class AccessiblePages(admin.ModelAdmin):  # type: ignore[type-arg]
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "media": self.media,
+            "has_list": self.has_view_permission(request),
             "breadcrumbs_as_list": django.VERSION >= (6, 1),
         }
         return render(request, template, shared | context)

@@ -169,8 +169,9 @@ class ProviderAdmin(AccessiblePages):
 
     def has_delete_permission(self, request: HttpRequest, obj: Provider | None = None) -> bool:
         """Allow deletion only of a provider that has been disabled and drained; the page says what is in the way."""
-        looks = obj is None or request.method == "GET"
-        return super().has_delete_permission(request, obj) and (looks or not obstacles(obj))
+        if not super().has_delete_permission(request, obj):
+            return False
+        return obj is None or request.method == "GET" or not obstacles(obj)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """List what goes with the providers; name those that are not drained as protected."""

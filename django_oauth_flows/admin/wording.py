@@ -51,10 +51,11 @@ def disconnected(outcomes: Iterable[str], *, left: int) -> tuple[str, int]:
     """Sum up a bulk disconnection, with the level of its message; ``left`` are those there was no time for."""
     counted = Counter(outcomes)
     total = counted.total()
-    said = [ngettext("%(count)d connection disconnected.", "%(count)d connections disconnected.", total)]
-    said[0] %= {"count": total}
+    ended = ngettext("%(count)d connection disconnected", "%(count)d connections disconnected", total)
+    ended %= {"count": total}
     if counted:
-        said.append("; ".join(f"{outcome_label(outcome)}: {n}" for outcome, n in counted.most_common()) + ".")
+        ended += f" ({'; '.join(f'{outcome_label(outcome)}: {n}' for outcome, n in counted.most_common())})"
+    said = [f"{ended}."]
     if counted[Outcome.PENDING]:
         said.append(_("What is still to be done is retried by manage.py prune_oauth_flows."))
     if left:

@@ -314,6 +314,11 @@ def test_the_callback_stays_outside_of_the_requests_transaction(
     assert ids() == {"oauth_flows.E018"}
 
 
+def test_naive_moments_are_an_error(settings: SettingsWrapper) -> None:
+    settings.USE_TZ = False
+    assert ids() == {"oauth_flows.E020"}
+
+
 @pytest.fixture
 def level_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], None]:
     def change(name: str, level: int) -> None:
