@@ -23,7 +23,7 @@ class StorableJSONField(forms.JSONField):
         try:
             return _read(value)
         except ValueError:
-            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
+            raise ValidationError(self.error_messages["invalid"]) from None
 
     def bound_data(self, data: Any, initial: Any) -> Any:
         """Give back unreadable text as it was typed."""

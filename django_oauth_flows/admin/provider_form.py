@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
+from django_oauth_flows.admin.draining import live_connections
 from django_oauth_flows.admin.json_field import StorableJSONField
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
-from django_oauth_flows.models import Connection, Provider
+from django_oauth_flows.models import Provider
 from django_oauth_flows.models.provider_rules import CREDENTIALED_ENDPOINTS
 from django_oauth_flows.protocol.secret import Secret
 
@@ -108,10 +110,13 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned = super().clean() or {}
         moved = list(self._moved(cleaned))
         if moved and self.before is not None and not self._knows_secret(cleaned):
-            live = Connection.objects.filter(provider=self.before).exclude(status=Connection.Status.REVOKED).count()
-            message = _(
+            live = live_connections(self.before).count()
+            message = ngettext(
+                "%(fields)s would send secrets to another host; %(count)d connection uses this provider. "
+                "Enter the present client secret to confirm.",
                 "%(fields)s would send secrets to another host; %(count)d connections use this provider. "
-                "Enter the present client secret to confirm."
+                "Enter the present client secret to confirm.",
+                live,
             )
             self.add_error("current_client_secret", message % {"fields": ", ".join(moved), "count": live})
         return cleaned
@@ -152,9 +157,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         except DecryptionError:
             return True  # nobody can send what nobody can read
         if stored is None:
-            return (
-                not Connection.objects.filter(provider=self.before).exclude(status=Connection.Status.REVOKED).exists()
-            )
+            return not live_connections(self.before).exists()
         given = cleaned.get("current_client_secret") or ""
         return hmac.compare_digest(_without_blanks(given), _without_blanks(stored.reveal()))
 
