@@ -59,7 +59,7 @@ def _follow(members: Any, path: str) -> Any:
     for step in path.split("."):
         if isinstance(members, dict):
             members = members.get(step)
-        elif isinstance(members, list) and step.isdigit() and int(step) < len(members):
+        elif isinstance(members, list) and step.isdecimal() and int(step) < len(members):
             members = members[int(step)]
         else:
             return None

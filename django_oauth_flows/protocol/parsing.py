@@ -66,18 +66,13 @@ def parse_token_response(response: ProtocolResponse, *, dialect: Dialect) -> Tok
 
 def raise_for_error(response: ProtocolResponse, *, form: bool = False) -> None:
     """Raise if the answer is an error, however it says so. RFC 6749 §5.2; some servers use status 200."""
-    retry_after = parse_retry_after(response.headers.get("retry-after", ""))
     status = response.status
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         code = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "provider_unreachable"
-        raise ProviderUnreachable(
-            "The service cannot answer just now.", code=code, status=status, retry_after=retry_after
-        )
+        raise _not_now(response, code=code)
     error, text = _error_of(response, form=form)
     if error in TRANSIENT_ERRORS:
-        raise ProviderUnreachable(
-            "The service cannot answer just now.", error=error, status=status, retry_after=retry_after
-        )
+        raise _not_now(response, error=error)
     if error or status >= HTTPStatus.BAD_REQUEST:
         if not error and status == HTTPStatus.UNAUTHORIZED:
             error = "invalid_client"
@@ -141,10 +136,10 @@ def parse_retry_after(value: str, *, now: datetime | None = None) -> int | None:
         return min(int(value), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, IndexError):
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        wait = (moment - (now or datetime.now(UTC))).total_seconds()
+    except (ValueError, IndexError, TypeError, OverflowError):  # what dates no calendar knows raise
         return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    wait = (moment - (now or datetime.now(UTC))).total_seconds()
     return int(min(max(0, wait), MAX_RETRY_AFTER))
 
 
@@ -152,6 +147,12 @@ def excerpt(text: str, *, length: int = 200) -> str:
     """Return at most ``length`` characters that are safe to show as plain text: nothing invisible, nothing that reorders."""
     visible = (c if unicodedata.category(c)[0] not in "CZ" else " " for c in text[: 10 * length])
     return " ".join("".join(visible).split())[:length].strip()
+
+
+def _not_now(response: ProtocolResponse, *, code: str = "", error: str = "") -> ProviderUnreachable:
+    wait = parse_retry_after(response.headers.get("retry-after", ""))
+    message = "The service cannot answer just now."
+    return ProviderUnreachable(message, code=code, error=error, status=response.status, retry_after=wait)
 
 
 def _error_of(response: ProtocolResponse, *, form: bool) -> tuple[str, str]:

@@ -251,6 +251,18 @@ def test_an_answer_of_not_now_says_for_how_long(status: int, value: str, expecte
 
 
 @pytest.mark.security("T11")
+@pytest.mark.parametrize(
+    "zone", ["+99999999999999999999", "-99999999999999999999", "+9999", "+", "x", "\x00", "(", "+2400", "-0000"]
+)
+@pytest.mark.parametrize("day", ["Mon, 01 Jan 2024", "Mon, 01 Jan 0001", "Fri, 31 Dec 9999", "Mon, 99 Foo 99999999999"])
+def test_no_date_in_retry_after_costs_the_answer_that_it_came_with(day: str, zone: str) -> None:
+    value = f"{day} 00:00:00 {zone}"
+    assert parse_retry_after(value) in (None, 0, 3600)
+    assert parse(GOOD, headers={"retry-after": value}).access_token == Secret("abc")
+    assert code_of("", status=429, headers={"retry-after": value}) == "rate_limited"
+
+
+@pytest.mark.security("T11")
 def test_retry_after_may_be_a_date() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert parse_retry_after(format_datetime(now + timedelta(seconds=90), usegmt=True), now=now) == 90
