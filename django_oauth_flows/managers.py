@@ -27,11 +27,32 @@ DANCE_SECRETS = ("code_verifier", "nonce", "temporary_token", "temporary_token_s
 Action = Literal["view", "use", "manage"]
 
 
+def model_label(model: models.Model | type[models.Model]) -> str:
+    """Return how owners of this model are written down: a proxy's rows are those of the model it stands for."""
+    concrete: Any = model._meta.concrete_model
+    label: str = concrete._meta.label_lower
+    return label
+
+
+def owner_model_labels() -> set[str]:
+    """Return the labels of the models that may own; the system checks report what is wrong with ``OWNER_MODELS``."""
+    labels = {model_label(get_user_model())}
+    try:
+        names = [str(name) for name in settings.owner_models]
+    except (AttributeError, TypeError):
+        return labels
+    for name in names:
+        try:
+            labels.add(model_label(apps.get_model(name)))
+        except (LookupError, ValueError):
+            labels.add(name.lower())
+    return labels
+
+
 def owner_key(owner: models.Model) -> tuple[str, str]:
     """Return (``owner_model``, ``owner_id``) of an owner; raise ``ValueError`` if it may not own or is not saved."""
-    label = owner._meta.label_lower
-    allowed = {get_user_model()._meta.label_lower, *(name.lower() for name in settings.owner_models)}
-    if label not in allowed:
+    label = model_label(owner)
+    if label not in owner_model_labels():
         raise ValueError(f"{owner._meta.label} may not own connections: list it in OAUTH_FLOWS['OWNER_MODELS']")
     if owner.pk is None:
         raise ValueError("the owner has not been saved")
@@ -53,10 +74,10 @@ def default_owner_policy(
     """
     if not user.is_active:
         return False
-    label = target._meta.label_lower
+    label = model_label(target)
     if label == "oauth_flows.provider":
         return True
-    user_key = (get_user_model()._meta.label_lower, str(user.pk))
+    user_key = (model_label(get_user_model()), str(user.pk))
     if label == "oauth_flows.connection":
         return (target.owner_model, target.owner_id) == user_key  # type: ignore[union-attr]
     return (label, str(target.pk)) == user_key

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.refreshing import refresh
     from django_oauth_flows.flows.returning import safe_next_url
     from django_oauth_flows.flows.revocations import work_off_revocations
-    from django_oauth_flows.flows.revoking import revoke, revoke_all, shares_grant
+    from django_oauth_flows.flows.revoking import revoke, revoke_all
+    from django_oauth_flows.flows.sharing import shares_grant
     from django_oauth_flows.flows.starting import redirect_uri, start_authorization
     from django_oauth_flows.flows.transferring import transfer
 
@@ -37,7 +38,7 @@ _HOMES = {
     "revoke_all": "revoking",
     "safe_next_url": "returning",
     "session": "calling",
-    "shares_grant": "revoking",
+    "shares_grant": "sharing",
     "start_authorization": "starting",
     "transfer": "transferring",
     "work_off_revocations": "revocations",

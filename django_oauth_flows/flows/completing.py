@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
-from django.db import DatabaseError
+from django.db import Error, router
 
 from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlowsError
 from django_oauth_flows.flows.binding import check_binding, check_standing
-from django_oauth_flows.flows.parking import park
+from django_oauth_flows.flows.parking import is_waiting, park, question
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.storing import Holding, holding_of, neighbours, store
 from django_oauth_flows.flows.values import Completion, Grant
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
+    from django.db.models import QuerySet
 
-    from django_oauth_flows.flows.values import CompletionKind
     from django_oauth_flows.protocol.messages import ClientRegistration, Params
     from django_oauth_flows.protocol.secret import Secret
 
@@ -49,17 +49,13 @@ def complete_authorization(
     state = read_state(params)
     request = _find(state)
     with _repeatable(request, user):
-        if request.taken_at is not None:
-            return _repeat(request, user)
-        browser = check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
-        if not AuthorizationRequest.objects.take(request):
-            return _lost(state, user)
-        try:
-            # The binding has refused anonymous users.
-            return _complete(request, provider_slug, params, user=cast("AbstractBaseUser", user), browser=browser)
-        except OAuthFlowsError as error:
-            _fail(request, code=error.code)
-            raise
+        if request.taken_at is None:
+            browser = check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
+            if AuthorizationRequest.objects.take(request):
+                # The binding has refused anonymous users.
+                return _complete(request, provider_slug, params, user=cast("AbstractBaseUser", user), browser=browser)
+            request = _find(state)
+        return _repeat(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
 
 
 @contextmanager
@@ -89,6 +85,25 @@ def _complete(
     user: AbstractBaseUser,
     browser: Secret,
 ) -> Completion:
+    """Complete what this caller has taken, and whatever happens, note how it ended."""
+    try:
+        return _exchange(request, provider_slug, params, user=user, browser=browser)
+    except OAuthFlowsError as error:
+        _fail(request, code=error.code)
+        raise
+    except Exception:
+        _fail(request, code="internal_error")
+        raise
+
+
+def _exchange(
+    request: AuthorizationRequest,
+    provider_slug: str,
+    params: Params,
+    *,
+    user: AbstractBaseUser,
+    browser: Secret,
+) -> Completion:
     if request.provider.slug != provider_slug:
         raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
     check_standing(request, user=user)
@@ -96,28 +111,24 @@ def _complete(
     response = validate_authorization_response(_pending(request, registration), params)
     flow = flow_for(registration)
     tokens = flow.exchange(response)
-    kept = registration.dialect.kept_token_fields
-    grant = Grant.of(tokens, kept=kept)
+    grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields, callback=response.extra)
     holding = holding_of(request, Identity(), user=user)
     try:
         identity = flow.identify(grant.credentials, tokens.extra)
         holding = holding_of(request, identity, user=user)
         return _keep(request, holding, grant, browser)
-    except (OAuthFlowsError, DatabaseError):
+    except Exception:
         # The grant exists at the provider and will not exist here: half a connection is worse than none.
-        discard(holding.connection(), grant, client_id=holding.client_id, fingerprint=holding.configuration_fingerprint)
+        if not _is_kept(request):
+            minted = (holding.client_id, holding.configuration_fingerprint)
+            discard(holding.connection(), grant, client_id=minted[0], fingerprint=minted[1])
         raise
 
 
 def _keep(request: AuthorizationRequest, holding: Holding, grant: Grant, browser: Secret) -> Completion:
     """Store the grant, or park it when the user has to be asked first."""
+    request.reconnects = _reconnected(request)
     met = neighbours(holding, reconnects=request.reconnects)
-    if met.shared and holding.provider.unique_subject:
-        raise AuthorizationError(
-            "Another user of this site has already connected this account.",
-            code="account_in_use",
-            hint="Disconnect it there first, or choose another account.",
-        )
     if _is_other_account(request.reconnects, holding.identity):
         return park(request, holding, grant, browser, kind="different_account")
     if met.shared and met.mine is None:
@@ -125,6 +136,24 @@ def _keep(request: AuthorizationRequest, holding: Holding, grant: Grant, browser
     kind = ConnectionEvent.Kind.AUTHORIZED if met.mine is None else ConnectionEvent.Kind.REAUTHORIZED
     connection = store(holding, grant, mine=met.mine, kind=kind)
     return Completion("connected", request.pk, connection, request.next_url)
+
+
+def _is_kept(request: AuthorizationRequest) -> bool:
+    """Tell whether the grant is in the database although something failed: a hook of the site's, after the commit."""
+    try:
+        return _row(request).filter(outcome__in=(Outcome.CONNECTED, Outcome.PARKED)).exists()
+    except Error:
+        return False
+
+
+def _reconnected(request: AuthorizationRequest) -> Connection | None:
+    if request.reconnects_id is None:
+        return None
+    return Connection.objects.using(router.db_for_write(Connection)).get(pk=request.reconnects_id)
+
+
+def _row(request: AuthorizationRequest) -> QuerySet[AuthorizationRequest]:
+    return AuthorizationRequest.objects.using(router.db_for_write(AuthorizationRequest)).filter(pk=request.pk)
 
 
 def _find(state: Secret) -> AuthorizationRequest:
@@ -136,14 +165,23 @@ def _find(state: Secret) -> AuthorizationRequest:
     return request
 
 
-def _repeat(request: AuthorizationRequest, user: AbstractBaseUser | AnonymousUser) -> Completion:
-    """Answer truly for a request that was taken before: a reload, the back button, a parallel replay."""
+def _repeat(
+    request: AuthorizationRequest,
+    *,
+    user: AbstractBaseUser | AnonymousUser,
+    session_auth_hash: str,
+    cookies: Mapping[str, str],
+) -> Completion:
+    """Answer truly for a request that was taken before, or in time: a reload, the back button, a parallel replay."""
+    if request.taken_at is None:
+        raise AuthorizationError("This authorization took too long.", code="state_expired")
     if user.is_authenticated and user.pk == request.user_id:
         if request.outcome == Outcome.CONNECTED:
             return Completion("already_connected", request.pk, request.connection, request.next_url)
-        if request.outcome == Outcome.PARKED:
-            kind = cast("CompletionKind", request.failure)
-            return Completion(kind, request.pk, request.reconnects, request.next_url)
+        if is_waiting(request):
+            return question(
+                request, check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
+            )
         if not request.outcome and _is_being_completed(request):
             return Completion("in_progress", request.pk)
     raise AuthorizationError("This authorization has already been used.", code="state_used")
@@ -156,14 +194,6 @@ def _is_being_completed(request: AuthorizationRequest) -> bool:
     return request.taken_at is not None and now - request.taken_at < 2 * timedelta(
         seconds=request.provider.request_deadline
     )
-
-
-def _lost(state: Secret, user: AbstractBaseUser | AnonymousUser) -> Completion:
-    """Tell why the request could not be taken: a parallel replay was faster, or its time is over."""
-    request = _find(state)
-    if request.taken_at is not None:
-        return _repeat(request, user)
-    raise AuthorizationError("This authorization took too long.", code="state_expired")
 
 
 def _pending(request: AuthorizationRequest, registration: ClientRegistration) -> PendingAuthorization:
@@ -184,4 +214,8 @@ def _is_other_account(reconnects: Connection | None, identity: Identity) -> bool
 
 
 def _fail(request: AuthorizationRequest, *, code: str) -> None:
-    AuthorizationRequest.objects.filter(pk=request.pk).update(outcome=Outcome.FAILED, failure=code)
+    """Close the request, unless its grant was kept; the error that brought us here matters more than one of this."""
+    try:
+        _row(request).filter(outcome="").update(outcome=Outcome.FAILED, failure=code)
+    except Error:
+        return

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
+from django.utils.timezone import is_naive
 
 from django_oauth_flows.exceptions import AuthorizationError
+from django_oauth_flows.fields import split_scopes
 from django_oauth_flows.flows.storing import Holding, database_now, neighbours, store
 from django_oauth_flows.flows.values import Grant
-from django_oauth_flows.managers import owner_key
+from django_oauth_flows.managers import model_label, owner_key
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider
+from django_oauth_flows.protocol.identity import MAX_SUBJECT_LENGTH
 from django_oauth_flows.protocol.messages import Identity
+from django_oauth_flows.protocol.parsing import excerpt
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.tokens import is_token
 
@@ -32,9 +36,9 @@ def import_connection(
     refresh_token: str = "",
     expires_at: datetime | None = None,
     refresh_token_expires_at: datetime | None = None,
-    scopes: Iterable[str] | None = None,
-    subject: str | None = None,
-    label: str = "",
+    scopes: Iterable[str] | str | None = None,
+    subject: str | int | None = None,
+    label: str | None = "",
     parameters: Mapping[str, str] | None = None,
     user: AbstractBaseUser | None = None,
     actor: AbstractBaseUser | None = None,
@@ -42,32 +46,35 @@ def import_connection(
     """Store existing tokens as a connection of ``owner``; nothing is sent to the provider.
 
     OAuth 1.0a needs ``token_secret``; OAuth 2 takes ``refresh_token`` if there is one. ``expires_at`` unknown means the
-    provider row's access token lifetime, from now. An import with the ``subject`` of an existing connection of the same
-    owner replaces its tokens. Raises :class:`AuthorizationError` (``token_invalid``, ``token_secret_required``,
-    ``token_secret_unexpected``, ``account_in_use``) and ``ValueError`` for an owner who may not own.
+    provider row's access token lifetime, from now. ``scopes`` may be one string, separated by blanks. An import with the
+    ``subject`` of an existing connection of the same owner replaces its tokens.
+
+    Raises :class:`AuthorizationError` (``provider_disabled``, ``token_invalid``, ``token_secret_required``,
+    ``token_secret_unexpected``, ``subject_invalid``, ``account_in_use``), :class:`ConfigurationError`
+    (``provider_misconfigured``: ``parameters`` lack the value of a placeholder), and ``ValueError`` for an owner who may
+    not own and for a naive time.
     """
+    if not provider.enabled or provider.paused:
+        raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
     tokens = _checked_tokens(provider, access_token, token_secret, refresh_token)
     owner_model, owner_id = owner_key(owner)
-    is_user = owner_model == get_user_model()._meta.label_lower
+    is_user = owner_model == model_label(get_user_model())
     now = database_now(provider)
-    values = dict(parameters or {})
+    values = {name: str(value) for name, value in (parameters or {}).items()}
     holding = Holding(
         provider=provider,
         user=user if user is not None else (owner if is_user else None),  # type: ignore[arg-type]
         owner_model=owner_model,
         owner_id=owner_id,
         grant_type=Connection.GrantType.IMPORTED,
-        identity=Identity(subject=subject or None, label=label),
-        requested_scopes=tuple(provider.scopes if scopes is None else scopes),
+        identity=Identity(subject=_checked_subject(subject), label=excerpt(label or "")),
+        requested_scopes=provider.scopes if scopes is None else _split(scopes),
         parameters=values,
         client_id=provider.client_id,
         configuration_fingerprint=provider.fingerprint(values),
         requested_at=now,
         actor=actor,
     )
-    met = neighbours(holding)
-    if met.shared and provider.unique_subject:
-        raise AuthorizationError("Another owner has already connected this account.", code="account_in_use")
     grant = Grant(
         access_token=tokens[0],
         token_secret=tokens[1],
@@ -76,7 +83,7 @@ def import_connection(
         expires_in=_seconds(expires_at, now),
         refresh_token_expires_in=_seconds(refresh_token_expires_at, now),
     )
-    return store(holding, grant, mine=met.mine, kind=ConnectionEvent.Kind.IMPORTED)
+    return store(holding, grant, mine=neighbours(holding).mine, kind=ConnectionEvent.Kind.IMPORTED)
 
 
 def _checked_tokens(
@@ -107,5 +114,30 @@ def _checked_tokens(
     )
 
 
+def _checked_subject(subject: str | int | None) -> str | None:
+    """Return the account's id as text; None if there is none."""
+    text = "" if subject is None else str(subject)
+    if not text:
+        return None
+    if len(text) > MAX_SUBJECT_LENGTH or not text.isprintable() or not text.strip():
+        raise AuthorizationError(
+            f"An account's id must be printable text of at most {MAX_SUBJECT_LENGTH} characters.",
+            code="subject_invalid",
+            hint="Pass the id as the provider's API tells it, or none.",
+        )
+    return text
+
+
+def _split(scopes: Iterable[str] | str) -> tuple[str, ...]:
+    found = split_scopes(scopes if isinstance(scopes, str) else " ".join(scopes))
+    if not all(scope.isprintable() for scope in found):
+        raise ValueError("a scope holds characters that cannot be printed")
+    return found
+
+
 def _seconds(moment: datetime | None, now: datetime) -> int | None:
-    return None if moment is None else max(0, int((moment - now).total_seconds()))
+    if moment is None:
+        return None
+    if is_naive(moment) and not is_naive(now):
+        raise ValueError("a naive time says nothing without its zone: pass an aware one, as timezone.now() is")
+    return max(0, int((moment - now).total_seconds()))

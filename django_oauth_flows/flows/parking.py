@@ -25,15 +25,20 @@ from django_oauth_flows.models import AuthorizationRequest, ConnectionEvent, Pro
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from uuid import UUID
 
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
+    from django.db.models import Q, QuerySet
 
     from django_oauth_flows.protocol.messages import Identity
     from django_oauth_flows.protocol.secret import Secret
 
 Outcome = AuthorizationRequest.Outcome
+
+LATEST_DROP = timedelta(days=1)
+"""How long an expired grant that no key opens is kept for its key to come back."""
 
 
 def park(
@@ -47,8 +52,21 @@ def park(
         parked_grant=sealed,
         parked_until=DatabaseNow() + timedelta(seconds=AUTHORIZATION_LIFETIME),
     )
+    request.failure = kind
+    return question(request, browser)
+
+
+def question(request: AuthorizationRequest, browser: Secret) -> Completion:
+    """Return what leads the browser that started ``request`` to the parked page."""
+    kind: CompletionKind = request.failure  # type: ignore[assignment]
     cookie = browser_cookie(request.pk, browser, path=reverse("oauth_flows:parked", args=[request.pk]))
     return Completion(kind, request.pk, request.reconnects, request.next_url, cookie)
+
+
+def is_waiting(request: AuthorizationRequest) -> bool:
+    """Tell whether the grant still waits for an answer; ``request`` was read with the database's ``now``."""
+    now: datetime = request.now  # type: ignore[attr-defined]
+    return request.outcome == Outcome.PARKED and request.parked_until is not None and request.parked_until > now
 
 
 def parked(
@@ -75,21 +93,27 @@ def parked(
 def adopt_parked(
     request_id: UUID, *, user: AbstractBaseUser, session_auth_hash: str, cookies: Mapping[str, str]
 ) -> Completion:
-    """Store the parked grant as a connection of its own; raises as :func:`parked` does."""
+    """Store the parked grant as a connection of its own; a second yes is answered with ``already_connected``.
+
+    Raises as :func:`parked` does, and :class:`AuthorizationError` (``account_in_use``).
+    """
+    if (adopted := _adopted(request_id, user)) is not None:
+        return adopted
     request = _waiting(request_id, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
     check_standing(request, user=user)
     grant, identity = _open(request)
     holding = holding_of(request, identity, user=user)
     met = neighbours(holding)
-    if met.shared and holding.provider.unique_subject:
-        raise AuthorizationError("Another user of this site has already connected this account.", code="account_in_use")
     kind = ConnectionEvent.Kind.SHARED if met.shared else ConnectionEvent.Kind.AUTHORIZED
     # Together or not at all: a grant that could not be stored goes on waiting.
     with transaction.atomic(using=router.db_for_write(AuthorizationRequest)):
-        if not _claim(request, Outcome.CONNECTED):
-            raise _gone()
-        connection = store(holding, grant, mine=met.mine, kind=kind)
-    return Completion("connected", request.pk, connection, request.next_url)
+        claimed = _claim(request, Outcome.CONNECTED)
+        connection = store(holding, grant, mine=met.mine, kind=kind) if claimed else None
+    if connection is not None:
+        return Completion("connected", request.pk, connection, request.next_url)
+    if (adopted := _adopted(request_id, user)) is not None:
+        return adopted
+    raise _gone()
 
 
 def drop_parked(
@@ -101,40 +125,65 @@ def drop_parked(
 
 def drop_expired_parked(*, limit: int = 100) -> int:
     """Give back the parked grants that nobody answered for, at most ``limit``; return how many."""
-    waiting = AuthorizationRequest.objects.select_related("provider", "user").annotate(now=DatabaseNow())
-    expired = waiting.filter(outcome=Outcome.PARKED, parked_until__lte=DatabaseNow())
-    return sum(_drop(request) for request in expired[:limit])
+    expired = _rows().filter(outcome=Outcome.PARKED, parked_until__lte=DatabaseNow())
+    return sum(_drop(request) for request in expired.order_by("-parked_until")[:limit])
 
 
 def drop_parked_of(provider: Provider, *, seconds: float = 5) -> int:
     """Give back the grants of ``provider`` that wait for an answer, as many as fit into ``seconds``; return how many."""
     until = monotonic() + seconds
-    waiting = AuthorizationRequest.objects.select_related("provider", "user").annotate(now=DatabaseNow())
-    rows = waiting.filter(outcome=Outcome.PARKED, provider=provider)
-    return sum(_drop(request) for request in rows if monotonic() < until)
+    waiting = _rows().filter(outcome=Outcome.PARKED, provider=provider)
+    return sum(_drop(request) for request in waiting if monotonic() < until)
+
+
+def drop_parked_with(deleted: Q) -> None:
+    """Give back what waits for an answer and would go with a user, an owner or a connection that is being deleted."""
+    for request in _rows().filter(deleted, outcome=Outcome.PARKED):
+        _drop(request)
 
 
 def _drop(request: AuthorizationRequest) -> bool:
-    if not _claim(request, Outcome.DROPPED):
-        return False
     try:
         grant, identity = _open(request)
     except DecryptionError:
-        return True
+        return _leave_closed(request)
+    if not _claim(request, Outcome.DROPPED):
+        return False
     holding = holding_of(request, identity, user=request.user)
     discard(holding.connection(), grant, client_id=holding.client_id, fingerprint=holding.configuration_fingerprint)
     return True
 
 
+def _leave_closed(request: AuthorizationRequest) -> bool:
+    """End the waiting of a grant that does not open. Its key may come back; after a day it is forgotten."""
+    now: datetime = request.now  # type: ignore[attr-defined]
+    if request.parked_until is not None and now - request.parked_until > LATEST_DROP:
+        return _claim(request, Outcome.DROPPED)
+    _rows().filter(pk=request.pk, parked_until__gt=DatabaseNow()).update(parked_until=DatabaseNow())
+    return False
+
+
 def _waiting(
     request_id: UUID, *, user: AbstractBaseUser | AnonymousUser, session_auth_hash: str, cookies: Mapping[str, str]
 ) -> AuthorizationRequest:
-    waiting = AuthorizationRequest.objects.select_related("provider", "reconnects").annotate(now=DatabaseNow())
-    request = waiting.filter(pk=request_id, outcome=Outcome.PARKED, parked_until__gt=DatabaseNow()).first()
-    if request is None:
+    request = _rows().filter(pk=request_id).first()
+    if request is None or not is_waiting(request):
         raise _gone()
     check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
     return request
+
+
+def _adopted(request_id: UUID, user: AbstractBaseUser) -> Completion | None:
+    """Return the truth for the second click of a double one: this user's grant has been stored."""
+    adopted = _rows().filter(pk=request_id, user_id=user.pk, outcome=Outcome.CONNECTED).first()
+    if adopted is None:
+        return None
+    return Completion("already_connected", adopted.pk, adopted.connection, adopted.next_url)
+
+
+def _rows() -> QuerySet[AuthorizationRequest]:
+    rows = AuthorizationRequest.objects.using(router.db_for_write(AuthorizationRequest))
+    return rows.select_related("provider", "reconnects", "connection", "user").annotate(now=DatabaseNow())
 
 
 def _claim(request: AuthorizationRequest, outcome: AuthorizationRequest.Outcome) -> bool:

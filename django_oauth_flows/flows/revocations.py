@@ -10,19 +10,20 @@ from django.db import router
 from django.db.models import F, Q
 
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OAuthFlowsError
-from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.history import record
-from django_oauth_flows.models import ConnectionEvent, Provider, Revocation
+from django_oauth_flows.fields import Ciphertext, DatabaseNow
+from django_oauth_flows.flows.history import logger, record
+from django_oauth_flows.flows.sharing import is_shared
+from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Revocation, Token
 from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.messages import Credentials, RevocationResult
 from django_oauth_flows.protocol.oauth1 import OAuth1Flow
+from django_oauth_flows.protocol.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django.db.models import QuerySet
 
-    from django_oauth_flows.protocol.secret import Secret
 
 SECRETS = ("access_token", "token_secret", "refresh_token")
 """The columns that travel from ``Token`` to ``Revocation``."""
@@ -36,13 +37,14 @@ LEASE = timedelta(minutes=2)
 
 def work_off_revocations(*, limit: int = 100) -> int:
     """Try the pending revocations that are due, at most ``limit``; return how many ended. Any number may run at once."""
-    due = Revocation.objects.select_related("provider").filter(_due(), outcome=Revocation.Outcome.PENDING)
+    due = _rows().select_related("provider").filter(_due(), outcome=Revocation.Outcome.PENDING)
     return sum(work_off(row) != Revocation.Outcome.PENDING for row in due.order_by("next_attempt_at")[:limit])
 
 
 def work_off(row: Revocation, *, using: str | None = None) -> str:
     """Try one pending revocation, unless another worker is at it; return the outcome so far.
 
+    Whatever is in the way (the provider, its row, a missing key) may be gone next time: the secrets stay until then.
     ``using``: the database alias to note it on, where that must outlive the caller's transaction.
     """
     worker, alias = uuid.uuid4(), using or router.db_for_write(Revocation)
@@ -53,14 +55,22 @@ def work_off(row: Revocation, *, using: str | None = None) -> str:
         return Revocation.Outcome.PENDING
     row.refresh_from_db(using=alias, fields=["attempts", "connection"])
     try:
-        outcome = _attempt(row)
-    except (DecryptionError, ConfigurationError) as error:
-        return _finish(row, held, Revocation.Outcome.FAILED, failure=error.code)
+        return _finish(row, held, _attempt(row))
     except OAuthFlowsError as error:
-        if row.attempts >= MAX_ATTEMPTS:
-            return _finish(row, held, Revocation.Outcome.FAILED, failure=error.code)
-        return _postpone(row, held, failure=error.code, wait=getattr(error, "retry_after", None))
-    return _finish(row, held, outcome)
+        return _not_now(row, held, failure=error.code, wait=getattr(error, "retry_after", None))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        # A row that nobody expected must not keep the others from being worked off.
+        logger.error("oauth_flows.internal_error", extra={"revocation": str(row.pk), "error": type(error).__name__})
+        return _not_now(row, held, failure="internal_error", wait=None)
+
+
+def take_secret(token: Token, name: str) -> Secret | None:
+    """Return the column opened, for its way into a ``Revocation``; if no key opens it now, as it is, with its row's id."""
+    try:
+        return token.open(name)
+    except DecryptionError:
+        # No token holds a blank: by one it is known, later, that this has to be opened yet.
+        return Secret(f"{token.pk} {getattr(token, name).value}")
 
 
 def revoke_at_provider(
@@ -87,7 +97,31 @@ def revoke_at_provider(
 def _attempt(row: Revocation) -> Revocation.Outcome:
     if row.configuration_fingerprint != row.provider.fingerprint(row.parameters):
         raise ConfigurationError("The provider's endpoints or client were changed since.", code="provider_changed")
-    return revoke_at_provider(row.provider, row.parameters, {name: row.open(name) for name in SECRETS})
+    secrets = {name: _open(row, name) for name in SECRETS}
+    if is_shared(_former_connection(row)):
+        return Revocation.Outcome.NOT_REVOKED_SHARED  # somebody has connected the account since
+    return revoke_at_provider(row.provider, row.parameters, secrets)
+
+
+def _open(row: Revocation, name: str) -> Secret | None:
+    """Open one column; also what :func:`take_secret` had to leave closed."""
+    secret = row.open(name)
+    token_id, blank, sealed = secret.reveal().partition(" ") if secret else ("", "", "")
+    if not blank:
+        return secret
+    token = Token(id=uuid.UUID(token_id), connection=_former_connection(row), **{name: Ciphertext(sealed)})
+    return token.open(name)
+
+
+def _former_connection(row: Revocation) -> Connection:
+    """Return an unsaved connection that says whose grant it was."""
+    return Connection(
+        provider=row.provider,
+        owner_model=row.owner_model,
+        owner_id=row.owner_id,
+        subject=row.subject,
+        parameters=row.parameters,
+    )
 
 
 def _finish(row: Revocation, held: QuerySet[Revocation], outcome: Revocation.Outcome, *, failure: str = "") -> str:
@@ -106,11 +140,18 @@ def _finish(row: Revocation, held: QuerySet[Revocation], outcome: Revocation.Out
     return str(outcome)
 
 
-def _postpone(row: Revocation, held: QuerySet[Revocation], *, failure: str, wait: int | None) -> str:
+def _not_now(row: Revocation, held: QuerySet[Revocation], *, failure: str, wait: int | None) -> str:
+    """Postpone, or give up after too many attempts."""
+    if row.attempts >= MAX_ATTEMPTS:
+        return _finish(row, held, Revocation.Outcome.FAILED, failure=failure)
     backoff = min(FIRST_RETRY * 2 ** (row.attempts - 1), LAST_RETRY)
     delay = max(backoff, timedelta(seconds=wait or 0))
     held.update(next_attempt_at=DatabaseNow() + delay, last_failure=failure, lease_owner=None, lease_expires_at=None)
     return str(Revocation.Outcome.PENDING)
+
+
+def _rows() -> QuerySet[Revocation]:
+    return Revocation.objects.using(router.db_for_write(Revocation))
 
 
 def _due() -> Q:

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, router, transaction
-from django.db.models import Q
+from django.db import Error, router, transaction
 
 from django_oauth_flows.exceptions import DecryptionError, OAuthFlowsError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.history import announce, logger, record
-from django_oauth_flows.flows.revocations import SECRETS, revoke_at_provider, work_off
+from django_oauth_flows.flows.locking import locked
+from django_oauth_flows.flows.revocations import SECRETS, revoke_at_provider, take_secret, work_off
+from django_oauth_flows.flows.sharing import hold_grant, is_shared
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Revocation, Token
-from django_oauth_flows.models.connection import digest_parameters
 from django_oauth_flows.signals import connection_revoked
 
 if TYPE_CHECKING:
@@ -42,11 +42,17 @@ def revoke(connection: Connection, *, actor: AbstractBaseUser | AnonymousUser | 
     """Disconnect ``connection`` and revoke its tokens at the provider; return the ``Revocation.Outcome`` so far.
 
     The local effect is immediate, whatever the provider does; repeating it is harmless. ``pending``: the provider could
-    not be reached, or the caller's transaction has to commit first; the rest is done later. RFC 7009.
+    not be reached, its row or a key has to be mended first, or the caller's transaction has to commit; the rest is done
+    later. RFC 7009.
     """
-    with transaction.atomic(using=router.db_for_write(Connection)):
-        _disconnect(connection, actor=actor)
-    outcome = connection.revocations.order_by("-created_at").values_list("outcome", flat=True).first()
+    alias = router.db_for_write(Connection)
+    rows = Connection.objects.using(alias).select_related("provider").filter(pk=connection.pk)
+    if (present := rows.first()) is not None:
+        with transaction.atomic(using=alias):
+            _disconnect(present, actor=actor)
+    connection.status, connection.reason = Connection.Status.REVOKED, ""
+    told = Revocation.objects.using(router.db_for_write(Revocation)).filter(connection_id=connection.pk)
+    outcome = told.order_by("-created_at").values_list("outcome", flat=True).first()
     return str(outcome or Revocation.Outcome.REVOKED)
 
 
@@ -72,20 +78,6 @@ def revoke_all(
             ended.append((connection, _disconnect(connection, actor=actor, at_once=False)))
     _work_off_until(until, [revocation for _, revocation in ended if revocation is not None])
     return [(connection, row.outcome if row else Revocation.Outcome.REVOKED) for connection, row in ended]
-
-
-def shares_grant(connections: Iterable[Connection]) -> set[uuid.UUID]:
-    """Return the ids of those whose grant another live connection shares, so that disconnecting will not revoke it.
-
-    One query, however many connections; each must have its provider loaded.
-    """
-    asked = [c for c in connections if c.provider.revocation_effect != Provider.RevocationEffect.TOKEN]
-    if not asked:
-        return set()
-    live = Connection.objects.exclude(status=Connection.Status.REVOKED)
-    subjects = Q(subject__in={c.subject for c in asked if c.subject is not None}) | Q(subject=None)
-    rows = list(live.filter(subjects, provider__in={c.provider_id for c in asked}))
-    return {c.pk for c in asked if any(row.pk != c.pk and _grant_key(row) == _grant_key(c) for row in rows)}
 
 
 def supersede(old: Token, grant: Grant, *, keeps_refresh_token: bool) -> None:
@@ -115,8 +107,8 @@ def discard(
 
     minted, reason = (client_id, fingerprint), Revocation.Reason.DISCARDED
     try:
-        _queue(connection, secrets, allowed=not _shares(connection), reason=reason, minted=minted, using=using)
-    except DatabaseError:
+        _queue(connection, secrets, allowed=not is_shared(connection), reason=reason, minted=minted, using=using)
+    except (Error, OAuthFlowsError):
         # Without a database nobody can tell who shares the grant: only a token that stands alone may be revoked now.
         if connection.provider.revocation_effect == Provider.RevocationEffect.TOKEN:
             try:
@@ -126,9 +118,12 @@ def discard(
 
 
 def end_for_deletion(connection: Connection) -> None:
-    """Queue the revocation of a connection whose owner is being deleted, in that transaction, and delete its row."""
-    _take_token(connection, reason=Revocation.Reason.DELETED)
-    connection.delete()
+    """Queue the revocation of a connection whose row is being deleted, in that transaction."""
+    if not _token_of(connection).exists():
+        return
+    present, shared = hold_grant(connection)
+    if present is not None:
+        _take_token(present, allowed=not shared, reason=Revocation.Reason.DELETED)
 
 
 def _work_off_until(until: float, rows: Iterable[Revocation]) -> None:
@@ -143,33 +138,41 @@ def _work_off_until(until: float, rows: Iterable[Revocation]) -> None:
 def _disconnect(
     connection: Connection, *, actor: AbstractBaseUser | AnonymousUser | None, at_once: bool = True
 ) -> Revocation | None:
-    live = Connection.objects.filter(pk=connection.pk).exclude(status=Connection.Status.REVOKED)
-    changed = live.update(status=Connection.Status.REVOKED, reason="", revoked_at=DatabaseNow())
-    connection.status, connection.reason = Connection.Status.REVOKED, ""
-    revocation = _take_token(connection, reason=Revocation.Reason.DISCONNECTED, at_once=at_once)
-    if changed:
+    present, shared = hold_grant(connection)
+    if present is None:
+        return None
+    was_live = present.status != Connection.Status.REVOKED
+    if was_live:
+        present.status, present.reason = Connection.Status.REVOKED, ""
+        rows = Connection.objects.filter(pk=present.pk)
+        rows.update(status=present.status, reason=present.reason, revoked_at=DatabaseNow())
+    revocation = _take_token(present, allowed=not shared, reason=Revocation.Reason.DISCONNECTED, at_once=at_once)
+    if was_live:
         outcome = revocation.outcome if revocation is not None else ""
-        record(ConnectionEvent.Kind.REVOKED, connection, actor=actor, outcome=outcome)
-        announce(connection_revoked, connection, reason="disconnected")
+        record(ConnectionEvent.Kind.REVOKED, present, actor=actor, outcome=outcome)
+        announce(connection_revoked, present, reason="disconnected")
     return revocation
 
 
-def _take_token(connection: Connection, *, reason: Revocation.Reason, at_once: bool = True) -> Revocation | None:
-    """Delete the token row and queue its secrets; if a refresh changed the row meanwhile, take the newer ones."""
-    rows = Token.objects.select_related("connection__provider").filter(connection_id=connection.pk)
-    while (token := rows.first()) is not None:
-        if Token.objects.filter(pk=token.pk, generation=token.generation).delete()[0]:
-            return _queue_token(token, reason=reason, at_once=at_once)
-    return None
+def _take_token(
+    connection: Connection, *, allowed: bool, reason: Revocation.Reason, at_once: bool = True
+) -> Revocation | None:
+    """Delete the token row of a connection that is held, and queue its secrets; a refresh in flight loses."""
+    token = locked(_token_of(connection)).first()
+    if token is None:
+        return None
+    token.connection = connection
+    _token_of(connection).delete()
 
-
-def _queue_token(token: Token, *, reason: Revocation.Reason, at_once: bool) -> Revocation:
     def secrets() -> Secrets:
-        return {name: token.open(name) for name in SECRETS}
+        return {name: take_secret(token, name) for name in SECRETS}
 
-    allowed = not _shares(token.connection)
     minted = _minted(token)
-    return _queue(token.connection, secrets, allowed=allowed, reason=reason, minted=minted, at_once=at_once)
+    return _queue(connection, secrets, allowed=allowed, reason=reason, minted=minted, at_once=at_once)
+
+
+def _token_of(connection: Connection) -> QuerySet[Token]:
+    return Token.objects.using(router.db_for_write(Token)).filter(connection_id=connection.pk)
 
 
 def _queue(
@@ -183,9 +186,10 @@ def _queue(
     using: str | None = None,
 ) -> Revocation:
     """Write the revocation row; if it may be sent, seal the secrets into it and, ``at_once``, work it off after the commit."""
+    is_kept = not connection._state.adding and reason != Revocation.Reason.DELETED
     row = Revocation(
         provider=connection.provider,
-        connection=None if connection._state.adding else connection,
+        connection=connection if is_kept else None,
         owner_model=connection.owner_model,
         owner_id=connection.owner_id,
         subject=connection.subject,
@@ -214,20 +218,6 @@ def _saved_as(row: Revocation, outcome: Revocation.Outcome, *, using: str) -> Re
     row.outcome, row.finished_at = outcome, DatabaseNow()
     row.save(force_insert=True, using=using)
     return row
-
-
-def _shares(connection: Connection) -> bool:
-    """Tell whether revoking ``connection``'s tokens could end another live connection."""
-    return bool(shares_grant([connection]))
-
-
-def _grant_key(connection: Connection) -> tuple[object, ...]:
-    """Return what two connections have in common if they may stand on one grant.
-
-    Where the provider names no account, only connections of the same owner are taken to be the same account.
-    """
-    account = (connection.owner_model, connection.owner_id) if connection.subject is None else (connection.subject,)
-    return (connection.provider_id, digest_parameters(connection.parameters), *account)
 
 
 def _minted(token: Token) -> tuple[str, str]:

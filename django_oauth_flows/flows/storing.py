@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import IntegrityError, router, transaction
 from django.db.models import F
 
+from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
 from django_oauth_flows.flows.history import announce, record
+from django_oauth_flows.flows.locking import hold, locked
 from django_oauth_flows.flows.revoking import supersede
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Token
 from django_oauth_flows.models.connection import digest_parameters
@@ -93,7 +95,10 @@ def holding_of(request: AuthorizationRequest, identity: Identity, *, user: Abstr
 
 
 def neighbours(holding: Holding, *, reconnects: Connection | None = None) -> Neighbours:
-    """Find them in at most one query each."""
+    """Find them in at most one query.
+
+    Raise :class:`AuthorizationError` (``account_in_use``) if another owner has the account and the provider allows one.
+    """
     rows = [] if reconnects is None else [reconnects]
     if holding.identity.subject is not None:
         same = _SAME_ACCOUNT.rows(
@@ -107,6 +112,12 @@ def neighbours(holding: Holding, *, reconnects: Connection | None = None) -> Nei
     mine = [row for row in rows if (row.owner_model, row.owner_id) == owner]
     by_subject = [row for row in mine if row.subject is not None and row.subject == holding.identity.subject]
     shared = any((row.owner_model, row.owner_id) != owner and row.status != Connection.Status.REVOKED for row in rows)
+    if shared and holding.provider.unique_subject:
+        raise AuthorizationError(
+            "Another user of this site has already connected this account.",
+            code="account_in_use",
+            hint="Disconnect it there first, or choose another account.",
+        )
     return Neighbours(mine=next(iter([*by_subject, *mine]), None), shared=shared)
 
 
@@ -127,7 +138,8 @@ _CONNECTED = Update(
 def store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: ConnectionEvent.Kind) -> Connection:
     """Create the connection, or replace ``mine``'s grant, in one transaction; announce it after the commit.
 
-    A concurrent creation of the same account is met by replacing what the other one stored.
+    A concurrent creation of the same account is met by replacing what the other one stored. Raises
+    :class:`AuthorizationError` (``account_in_use``, ``not_allowed``) for what another owner was faster to have.
     """
     try:
         return _store(holding, grant, mine=mine, kind=kind)
@@ -138,13 +150,19 @@ def store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: Conn
 
 
 def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: ConnectionEvent.Kind) -> Connection:
-    with transaction.atomic(using=router.db_for_write(Connection)):
+    alias = router.db_for_write(Connection)
+    with transaction.atomic(using=alias):
+        if holding.provider.unique_subject:
+            # One at a time, and each looks again: of two owners at once, the later finds what the earlier has stored.
+            hold(Provider.objects.using(alias).filter(pk=holding.provider.pk))
+            neighbours(holding)
         connection = mine if mine is not None else Connection(id=uuid.uuid4())
         _describe(connection, holding, grant)
         if mine is None:
+            connection.owner_model, connection.owner_id = holding.owner_model, holding.owner_id
             _CONNECTION.run(connection)
         else:
-            connection.save(force_update=True)
+            connection.save(using=alias, update_fields=_DESCRIBED)
         _store_token(connection, holding, grant, replaces=mine is not None)
         record(kind, connection, actor=holding.actor, correlation_id=holding.correlation_id)
         if holding.request is not None:
@@ -154,10 +172,27 @@ def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: Con
     return connection
 
 
+_DESCRIBED = (
+    "user",
+    "grant_type",
+    "subject",
+    "label",
+    "requested_scopes",
+    "granted_scopes",
+    "parameters",
+    "parameters_digest",
+    "status",
+    "reason",
+    "authorized_at",
+    "revoked_at",
+    "updated_at",
+)
+"""What a new grant says of a connection. Not whose it is, nor whether it is paused: others may have decided that just now."""
+
+
 def _describe(connection: Connection, holding: Holding, grant: Grant) -> None:
     connection.provider = holding.provider
     connection.user_id = holding.user.pk if holding.user is not None else None
-    connection.owner_model, connection.owner_id = holding.owner_model, holding.owner_id
     connection.grant_type = holding.grant_type
     if holding.identity.subject is not None:
         connection.subject = holding.identity.subject
@@ -171,22 +206,31 @@ def _describe(connection: Connection, holding: Holding, grant: Grant) -> None:
 
 
 def _store_token(connection: Connection, holding: Holding, grant: Grant, *, replaces: bool) -> None:
-    """Write the new tokens over the old ones by compare-and-swap; a refresh in flight loses to this newer grant."""
-    while replaces:
-        old = Token.objects.filter(connection=connection).first()
-        if old is None:
-            break
-        old.connection = connection
-        keeps_refresh_token = _keeps_refresh_token(old, holding, grant)
-        new = _columns(old.pk, connection, holding, grant, renewable=bool(grant.refresh_token) or keeps_refresh_token)
-        if keeps_refresh_token:
-            del new["refresh_token"], new["refresh_token_expires_at"]
-        if Token.objects.filter(pk=old.pk, generation=old.generation).update(**new, generation=F("generation") + 1):
-            supersede(old, grant, keeps_refresh_token=keeps_refresh_token)
-            return
-    pk = uuid.uuid4()
-    columns = _columns(pk, connection, holding, grant, renewable=bool(grant.refresh_token))
-    _TOKEN.run(Token(id=pk, connection=connection, **columns))
+    """Write the new tokens over the old ones; a refresh in flight loses to this newer grant."""
+    old = _present_token(connection, holding) if replaces else None
+    if old is None:
+        pk = uuid.uuid4()
+        columns = _columns(pk, connection, holding, grant, renewable=bool(grant.refresh_token))
+        _TOKEN.run(Token(id=pk, connection=connection, **columns))
+        return
+    keeps_refresh_token = _keeps_refresh_token(old, holding, grant)
+    new = _columns(old.pk, connection, holding, grant, renewable=bool(grant.refresh_token) or keeps_refresh_token)
+    if keeps_refresh_token:
+        del new["refresh_token"], new["refresh_token_expires_at"]
+    Token.objects.filter(pk=old.pk).update(**new, generation=F("generation") + 1)
+    supersede(old, grant, keeps_refresh_token=keeps_refresh_token)
+
+
+def _present_token(connection: Connection, holding: Holding) -> Token | None:
+    """Return the connection's token, held until the commit as the connection is; make sure whose it is."""
+    rows = Token.objects.using(router.db_for_write(Token)).select_related("connection")
+    token = locked(rows.filter(connection_id=connection.pk)).first()
+    if token is None:
+        return None
+    if (token.connection.owner_model, token.connection.owner_id) != (holding.owner_model, holding.owner_id):
+        raise AuthorizationError("This connection was given to another owner meanwhile.", code="not_allowed")
+    token.connection = connection
+    return token
 
 
 def _keeps_refresh_token(old: Token, holding: Holding, grant: Grant) -> bool:
@@ -224,5 +268,6 @@ def _columns(
 
 def database_now(provider: Provider) -> datetime:
     """Ask the database for its present time."""
-    now: datetime = Provider.objects.filter(pk=provider.pk).values_list(DatabaseNow(), flat=True).get()
+    rows = Provider.objects.using(router.db_for_write(Provider)).filter(pk=provider.pk)
+    now: datetime = rows.values_list(DatabaseNow(), flat=True).get()
     return now

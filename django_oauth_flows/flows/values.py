@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +22,9 @@ AUTHORIZATION_LIFETIME = 600
 """Seconds a user has to come back from the provider; also how long a parked grant waits for a yes."""
 
 CompletionKind = Literal["connected", "already_connected", "in_progress", "different_account", "account_shared"]
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_MAX_DEPTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,19 @@ class Grant:
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, tokens: TokenResponse | TokenCredentials, *, kept: tuple[str, ...] = ()) -> Grant:
-        """Build from a protocol answer, keeping only the allow-listed ``kept`` members of the rest."""
-        extra = {name: tokens.extra[name] for name in kept if name in tokens.extra and _is_storable(tokens.extra[name])}
+    def of(
+        cls,
+        tokens: TokenResponse | TokenCredentials,
+        *,
+        kept: tuple[str, ...] = (),
+        callback: Mapping[str, str] | None = None,
+    ) -> Grant:
+        """Build from a protocol answer, keeping only the allow-listed ``kept`` members of the rest.
+
+        ``callback``: the allow-listed parameters that came with the code. What no database could store is left out.
+        """
+        members = {**(callback or {}), **{name: tokens.extra[name] for name in kept if name in tokens.extra}}
+        extra = {name: value for name, value in members.items() if _is_storable(value)}
         if isinstance(tokens, TokenCredentials):
             return cls(access_token=tokens.token, token_secret=tokens.token_secret, token_type="OAuth", extra=extra)
         return cls(
@@ -140,11 +155,17 @@ class Grant:
         return cls(**values), identity
 
 
-def _is_storable(value: Any) -> bool:
-    """Tell whether every database takes ``value`` in a JSON column: no NaN or infinity, no NUL, no lone surrogate."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except ValueError:
-        return False
-    return "\\u0000" not in text
+def _is_storable(value: Any, *, depth: int = _MAX_DEPTH) -> bool:
+    """Tell whether every database takes ``value`` in a JSON column, and gives it back as it was.
+
+    None takes a lone surrogate; PostgreSQL no NUL; none but Python calls NaN a number; MariaDB nests 32 levels deep.
+    """
+    if isinstance(value, str):
+        return _UNSTORABLE.search(value) is None
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return depth > 0 and all(_is_storable(item, depth=depth - 1) for item in (*value, *value.values()))
+    if isinstance(value, list):
+        return depth > 0 and all(_is_storable(item, depth=depth - 1) for item in value)
+    return value is None or isinstance(value, int)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ValidationError
@@ -21,7 +22,7 @@ from django_oauth_flows.protocol.dialect import Dialect
 from django_oauth_flows.protocol.placeholders import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from django_oauth_flows.protocol.messages import ClientRegistration
 
@@ -281,13 +282,11 @@ class Provider(Sealed):
         )
 
         values = {**(parameters or {}), **self.parameters}
-        try:
+        with self._misconfiguration():
             endpoints = {name: fill(getattr(self, name), values) for name in ENDPOINTS}
             api_base_url = fill(self.api_base_url, values)
             api_hosts = tuple(fill(host, values) for host in self.api_hosts)
             dialect = Dialect.from_json(self.dialect)
-        except ValueError as problem:
-            raise ConfigurationError(f"Provider {self.slug}: {problem}", code="provider_misconfigured") from None
         proxy = self.open("proxy")
         return ClientRegistration(
             name=self.slug,
@@ -319,11 +318,23 @@ class Provider(Sealed):
         )
 
     def fingerprint(self, parameters: Mapping[str, str] | None = None) -> str:
-        """Return the SHA-256 of what decides where a code or refresh token may go: endpoints, issuer and client."""
+        """Return the SHA-256 of what decides where a code or refresh token may go: endpoints, issuer and client.
+
+        Raise :class:`ConfigurationError` (``provider_misconfigured``) if a placeholder has no value.
+        """
         values = {**(parameters or {}), **self.parameters}
         parts = [self.protocol, self.issuer, self.client_id]
-        parts += [
-            fill(getattr(self, name), values)
-            for name in ("authorization_endpoint", "token_endpoint", "temporary_credential_endpoint")
-        ]
+        with self._misconfiguration():
+            parts += [
+                fill(getattr(self, name), values)
+                for name in ("authorization_endpoint", "token_endpoint", "temporary_credential_endpoint")
+            ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    @contextmanager
+    def _misconfiguration(self) -> Iterator[None]:
+        """Say of a value that cannot be used whose it is."""
+        try:
+            yield
+        except ValueError as problem:
+            raise ConfigurationError(f"Provider {self.slug}: {problem}", code="provider_misconfigured") from None

@@ -38,6 +38,9 @@ CANCELLED = frozenset(
 
 FRONT_CHANNEL_TOKENS = ("access_token", "id_token", "refresh_token", "token_type", "response")
 
+_NEVER_KEPT = ONCE_ONLY.union(FRONT_CHANNEL_TOKENS)
+"""What the answer is made of is used up with it, whatever the configuration lists."""
+
 _CODE = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
@@ -62,7 +65,7 @@ def validate_authorization_response(pending: PendingAuthorization, params: Param
     _check_issuer(pending, values)
     _check_error(pending, values)
     code = _verifier(pending, values) if pending.registration.protocol == "oauth1" else _code(values)
-    kept = pending.registration.dialect.kept_callback_parameters
+    kept = [name for name in pending.registration.dialect.kept_callback_parameters if name not in _NEVER_KEPT]
     return AuthorizationResponse(pending, Secret(code), {name: values[name] for name in kept if name in values})
 
 

@@ -647,7 +647,11 @@ def test_an_account_that_somebody_else_holds_is_connected_after_a_yes(
     assert ConnectionEvent.objects.filter(kind="shared").count() == 1
     with flows.session(user.oauth_connections.get()) as http:
         assert http.get("/echo").status_code == 200
-    refused(browser.post(parked["Location"], {"action": "adopt"}), "state_unknown")
+    assert browser.post(parked["Location"], {"action": "adopt"}).status_code == 303  # the second click of a double one
+    assert user.oauth_connections.count() == 1
+    stranger = Client()
+    stranger.force_login(make_user("eve"))
+    refused(stranger.post(parked["Location"], {"action": "adopt"}), "state_unknown")
 
 
 @pytest.fixture

@@ -273,7 +273,13 @@ def test_a_second_consent_without_a_refresh_token_keeps_the_old_one(
 
 def test_tokens_are_not_sent_to_a_provider_that_was_repointed(connection: Connection, fake: FakeProvider) -> None:
     Provider.objects.update(token_endpoint=f"{fake.url}/elsewhere")
-    assert flows.revoke(connection) == "failed"
+    assert flows.revoke(connection) == "pending"
+    for _ in range(12):
+        assert Revocation.objects.get().last_failure == "provider_changed"
+        Revocation.objects.update(next_attempt_at=None)
+        flows.work_off_revocations()
+    row = Revocation.objects.get()
+    assert (row.outcome, row.refresh_token) == ("failed", None)
     assert not fake.requests
 
 

@@ -1,0 +1,90 @@
+"""Which connections stand on one grant: revoking at some servers ends more than the token that was presented."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from django.db import router
+from django.db.models import Q
+
+from django_oauth_flows.flows.locking import hold
+from django_oauth_flows.models import Connection, Provider
+from django_oauth_flows.models.connection import digest_parameters
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterable
+
+    from django.db.models import QuerySet
+
+_KEY = ("provider_id", "parameters_digest", "subject", "owner_model", "owner_id")
+
+
+def shares_grant(connections: Iterable[Connection]) -> set[uuid.UUID]:
+    """Return the ids of those whose grant another live connection shares, so that disconnecting will not revoke it.
+
+    One query, however many connections; each must have its provider loaded.
+    """
+    asked = {c.pk: _grant_key(c) for c in connections if _reaches_others(c.provider)}
+    if not asked:
+        return set()
+    # Where the provider names no account, only the same owner's connections can stand on one grant.
+    accounts = Q(subject__in={subject for _, _, subject, *_ in asked.values() if subject is not None})
+    nameless = [(owner_model, owner_id) for _, _, subject, owner_model, owner_id in asked.values() if subject is None]
+    owners = Q(owner_model__in={model for model, _ in nameless}, owner_id__in={pk for _, pk in nameless})
+    live = _live().filter(accounts | Q(owners, subject=None), provider__in={key[0] for key in asked.values()})
+    standing = {pk: _shared_by(*key) for pk, *key in live.values_list("pk", *_KEY)}
+    count = Counter(standing.values())
+    return {pk for pk, key in asked.items() if count[key] > (standing.get(pk) == key)}
+
+
+def is_shared(connection: Connection) -> bool:
+    """Tell whether revoking ``connection``'s tokens could end another live connection."""
+    return bool(shares_grant([connection]))
+
+
+def hold_grant(connection: Connection) -> tuple[Connection | None, bool]:
+    """Hold the connection for a disconnect; return it as it is now (None: gone), and whether another stands on its grant.
+
+    Those others are held as well: of two owners who leave at once, the later finds the earlier gone, and ends the grant.
+    """
+    if not _reaches_others(connection.provider):
+        held = hold(_rows().filter(pk=connection.pk))
+    else:
+        held = hold(_same_grant(connection))
+    current = next((row for row in held if row.pk == connection.pk), None)
+    if current is not None:
+        current.provider = connection.provider
+    shared = any(row.pk != connection.pk and row.status != Connection.Status.REVOKED for row in held)
+    return current, shared
+
+
+def _reaches_others(provider: Provider) -> bool:
+    return provider.revocation_effect != Provider.RevocationEffect.TOKEN
+
+
+def _same_grant(connection: Connection) -> QuerySet[Connection]:
+    provider_id, digest, subject, owner_model, owner_id = _grant_key(connection)
+    rows = _rows().filter(provider_id=provider_id, parameters_digest=digest, subject=subject)
+    return rows if subject is not None else rows.filter(owner_model=owner_model, owner_id=owner_id)
+
+
+def _grant_key(connection: Connection) -> tuple[Any, ...]:
+    digest = digest_parameters(connection.parameters)
+    return _shared_by(connection.provider_id, digest, connection.subject, connection.owner_model, connection.owner_id)
+
+
+def _shared_by(provider_id: Any, digest: str, subject: str | None, owner_model: str, owner_id: str) -> tuple[Any, ...]:
+    """Return what two connections have in common if they may stand on one grant, in the order of ``_KEY``."""
+    owner = (owner_model, owner_id) if subject is None else ("", "")
+    return (provider_id, digest, subject, *owner)
+
+
+def _live() -> QuerySet[Connection]:
+    return _rows().exclude(status=Connection.Status.REVOKED)
+
+
+def _rows() -> QuerySet[Connection]:
+    """Read where it is written: what is found here decides whether a grant is ended."""
+    return Connection.objects.using(router.db_for_write(Connection)).order_by()
