@@ -125,7 +125,7 @@ def drop_parked(
 
 def drop_expired_parked(*, limit: int = 100) -> int:
     """Give back the parked grants that nobody answered for, at most ``limit``; return how many."""
-    expired = _rows().filter(outcome=Outcome.PARKED, parked_until__lte=DatabaseNow())
+    expired = _rows().select_related("user").filter(outcome=Outcome.PARKED, parked_until__lte=DatabaseNow())
     return sum(_drop(request) for request in expired.order_by("-parked_until")[:limit])
 
 
@@ -138,7 +138,7 @@ def drop_parked_of(provider: Provider, *, seconds: float = 5) -> int:
 
 def drop_parked_with(deleted: Q) -> None:
     """Give back what waits for an answer and would go with a user, an owner or a connection that is being deleted."""
-    for request in _rows().filter(deleted, outcome=Outcome.PARKED):
+    for request in _rows().select_related("user").filter(deleted, outcome=Outcome.PARKED):
         _drop(request)
 
 
@@ -183,7 +183,7 @@ def _adopted(request_id: UUID, user: AbstractBaseUser) -> Completion | None:
 
 def _rows() -> QuerySet[AuthorizationRequest]:
     rows = AuthorizationRequest.objects.using(router.db_for_write(AuthorizationRequest))
-    return rows.select_related("provider", "reconnects", "connection", "user").annotate(now=DatabaseNow())
+    return rows.select_related("provider", "reconnects").annotate(now=DatabaseNow())
 
 
 def _claim(request: AuthorizationRequest, outcome: AuthorizationRequest.Outcome) -> bool:

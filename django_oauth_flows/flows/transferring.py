@@ -52,8 +52,8 @@ def transfer(connection: Connection, *, to: Model, actor: AbstractBaseUser | Non
 def _free_token(connection: Connection, *, alias: str) -> Token | None:
     """Return the token, held until the commit; refuse while a refresh has its lease: it may rotate what we would move."""
     rows = Token.objects.using(alias).filter(connection_id=connection.pk)
-    token = locked(rows).first()
-    if token is not None and rows.filter(lease_expires_at__gt=DatabaseNow()).exists():
+    token = locked(rows.annotate(now=DatabaseNow())).first()
+    if token is not None and token.lease_expires_at is not None and token.lease_expires_at > token.now:
         raise TokenUnavailable(
             "This connection is being refreshed just now.",
             code="refresh_in_progress",

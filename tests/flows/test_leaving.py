@@ -149,3 +149,23 @@ def test_an_owner_in_another_database_takes_its_connections_along(
     pre_delete.send(sender=Group, instance=team, using="another", origin=team)
     assert not Connection.objects.exists()
     assert not fake.oauth2.grants[0].alive
+
+
+@pytest.mark.security("M09", "D08")
+def test_a_provider_is_not_deleted_while_a_grant_waits_for_a_yes(
+    provider: Provider,
+    fake: FakeProvider,
+    browser: Client,
+    make_user: Callable[..., User],
+    client_for: Callable[[User], Client],
+) -> None:
+    bob, root = make_user("bob"), client_for(make_user("root", is_staff=True, is_superuser=True))
+    flows.revoke(make_connection(provider, bob, fake))
+    make_connection(provider, bob, fake)
+    page = walk(browser, provider)["Location"]
+    flows.revoke(Connection.objects.get())
+    delete = f"/admin/oauth_flows/provider/{provider.pk}/delete/"
+    assert root.post(delete, {"post": "yes"}).status_code == 403
+    browser.post(page, {"action": "drop"})
+    assert not any(grant.alive for grant in fake.oauth2.grants)
+    assert root.post(delete, {"post": "yes"}).status_code == 302
