@@ -32,15 +32,18 @@ def end_connections_of(instance: Model, **_: Any) -> None:
 
     Where the owner lives in another database than our tables, this part is committed whatever becomes of the deletion.
     """
+    from django_oauth_flows.flows.locking import hold
     from django_oauth_flows.flows.parking import drop_parked_with
 
     alias = router.db_for_write(Connection)
     label = model_label(instance)
     key = {"owner_model": label, "owner_id": str(instance.pk)}
     consented = Q(user_id=instance.pk) if label == model_label(get_user_model()) else Q()
+    rows = Connection.objects.using(alias).filter(**key)
     with transaction.atomic(using=alias):
+        hold(rows)
         drop_parked_with(Q(**key) | consented)
-        for connection in Connection.objects.using(alias).select_related("provider").filter(**key):
+        for connection in rows.select_related("provider"):
             connection.delete()
 
 

@@ -1,4 +1,8 @@
-"""Hold rows until the commit, in one order everywhere: Provider, then Connection, then Token. Always on the writing database."""
+"""Hold rows until the commit, in one order everywhere: Connection (several by their ids), then Token.
+
+A Provider is held after its Connection, as it is by whoever records an event: MySQL locks what a new row refers to.
+Always on the writing database.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +15,19 @@ M = TypeVar("M", bound=Model)
 
 
 def hold(rows: QuerySet[M]) -> list[M]:
-    """Begin a transaction by reading ``rows`` as they are now; nobody else changes them until it ends.
+    """Begin a transaction by reading ``rows`` as they are now; nobody else changes them until it ends."""
+    write_first(rows)
+    return list(locked(rows.order_by("pk")))
 
-    Where the database locks no rows (SQLite), a write that changes nothing comes first: whoever has written has the
-    database to itself, and whoever has read first may be refused the write.
+
+def write_first(rows: QuerySet[M]) -> None:
+    """Where the database locks no rows (SQLite), write to ``rows`` what they hold, before anything is read.
+
+    Whoever has written has the database to itself; whoever has read first may be refused the write.
     """
     if not connections[rows.db].features.has_select_for_update:
         key = rows.model._meta.pk.name
         rows.update(**{key: F(key)})
-    return list(locked(rows.order_by("pk")))
 
 
 def locked(rows: QuerySet[M]) -> QuerySet[M]:

@@ -119,8 +119,6 @@ def discard(
 
 def end_for_deletion(connection: Connection) -> None:
     """Queue the revocation of a connection whose row is being deleted, in that transaction."""
-    if not _token_of(connection).exists():
-        return
     present, shared = hold_grant(connection)
     if present is not None:
         _take_token(present, allowed=not shared, reason=Revocation.Reason.DELETED)

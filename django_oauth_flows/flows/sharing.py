@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import router
 from django.db.models import Q
 
-from django_oauth_flows.flows.locking import hold
+from django_oauth_flows.flows.locking import hold, write_first
 from django_oauth_flows.models import Connection, Provider
 from django_oauth_flows.models.connection import digest_parameters
 
@@ -49,6 +49,7 @@ def hold_grant(connection: Connection) -> tuple[Connection | None, bool]:
 
     Those others are held as well: of two owners who leave at once, the later finds the earlier gone, and ends the grant.
     """
+    write_first(_rows().filter(pk=connection.pk))  # the provider may have to be read
     if not _reaches_others(connection.provider):
         held = hold(_rows().filter(pk=connection.pk))
     else:

@@ -152,17 +152,15 @@ def store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: Conn
 def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: ConnectionEvent.Kind) -> Connection:
     alias = router.db_for_write(Connection)
     with transaction.atomic(using=alias):
-        if holding.provider.unique_subject:
-            # One at a time, and each looks again: of two owners at once, the later finds what the earlier has stored.
-            hold(Provider.objects.using(alias).filter(pk=holding.provider.pk))
-            neighbours(holding)
         connection = mine if mine is not None else Connection(id=uuid.uuid4())
         _describe(connection, holding, grant)
         if mine is None:
+            _stay_unique(holding, alias=alias)
             connection.owner_model, connection.owner_id = holding.owner_model, holding.owner_id
             _CONNECTION.run(connection)
         else:
             connection.save(using=alias, update_fields=_DESCRIBED)
+            _stay_unique(holding, alias=alias)
         _store_token(connection, holding, grant, replaces=mine is not None)
         record(kind, connection, actor=holding.actor, correlation_id=holding.correlation_id)
         if holding.request is not None:
@@ -170,6 +168,13 @@ def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: Con
             _CONNECTED.run(using=using, id=holding.request.pk, connection_id=connection.pk)
         announce(connection_authorized, connection, created=mine is None)
     return connection
+
+
+def _stay_unique(holding: Holding, *, alias: str) -> None:
+    """Where an account may have one owner, look again, one at a time: of two at once, the later finds the earlier's row."""
+    if holding.provider.unique_subject:
+        hold(Provider.objects.using(alias).filter(pk=holding.provider.pk))
+        neighbours(holding)
 
 
 _DESCRIBED = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
 from django.db.models import F, Model
@@ -52,11 +52,11 @@ def transfer(connection: Connection, *, to: Model, actor: AbstractBaseUser | Non
 def _free_token(connection: Connection, *, alias: str) -> Token | None:
     """Return the token, held until the commit; refuse while a refresh has its lease: it may rotate what we would move."""
     rows = Token.objects.using(alias).filter(connection_id=connection.pk)
-    token = locked(rows.annotate(now=DatabaseNow())).first()
+    token: Any = locked(rows.annotate(now=DatabaseNow())).first()
     if token is not None and token.lease_expires_at is not None and token.lease_expires_at > token.now:
         raise TokenUnavailable(
             "This connection is being refreshed just now.",
             code="refresh_in_progress",
             hint="Transfer it again in a few seconds.",
         )
-    return token
+    return token  # type: ignore[no-any-return]

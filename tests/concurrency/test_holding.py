@@ -189,6 +189,21 @@ def test_a_transfer_waits_in_the_same_order_as_everything_else(
         assert Revocation.objects.get().outcome == "revoked"
 
 
+@pytest.mark.security("D08")
+def test_a_deletion_and_a_connect_at_once_both_come_to_their_end(
+    connection: Connection, provider: Provider, user: User
+) -> None:
+    lean = Connection.objects.get(pk=connection.pk)  # its provider has to be read on the way
+    ended = at_once(
+        lean.delete,
+        lambda: flows.import_connection(provider, user, access_token="abc", subject="account-2"),
+        pause_at=("SELECT", "oauth_flows_provider"),
+    )
+    assert not any(isinstance(end, Exception) for end in ended), ended
+    assert Connection.objects.get().subject == "account-2"
+    assert Revocation.objects.get().outcome == "revoked"
+
+
 @pytest.mark.skipif(database.vendor != "mysql", reason="PostgreSQL raises, SQLite has one writer")
 @pytest.mark.parametrize("verb", ["revoke", "import"])
 def test_what_a_transaction_has_read_before_does_not_make_it_look_for_ever(
