@@ -46,12 +46,14 @@ def park(
 ) -> Completion:
     """Keep the grant, sealed, for ten minutes; nothing of the existing connections changes."""
     sealed = request.seal("parked_grant", grant.to_parked(holding.identity))
-    AuthorizationRequest.objects.filter(pk=request.pk).update(
+    waits = AuthorizationRequest.objects.filter(pk=request.pk).update(
         outcome=Outcome.PARKED,
         failure=kind,
         parked_grant=sealed,
         parked_until=DatabaseNow() + timedelta(seconds=AUTHORIZATION_LIFETIME),
     )
+    if not waits:
+        raise _gone()  # with its user, or with the connection that it was for
     request.failure = kind
     return question(request, browser)
 

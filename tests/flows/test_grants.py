@@ -184,6 +184,30 @@ def test_a_yes_that_cannot_be_stored_can_be_repeated(
     assert not Revocation.objects.exists()
 
 
+@pytest.mark.security("T16", "D08")
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_user_who_is_deleted_while_the_answer_is_read_leaves_no_grant_behind(
+    shared: bool, fake: FakeProvider, browser: Client, user: User, make_user: Callable[..., User]
+) -> None:
+    provider = make_provider(fake, revocation_effect="token")
+    if shared:
+        make_connection(provider, make_user("bob"), fake)
+    callback, deleted = begin(browser, provider), []
+
+    def wrapper(execute: Any, sql: str, *args: Any) -> Any:
+        result = execute(sql, *args)
+        if sql.startswith("SELECT") and "parameters_digest" in sql and not deleted:
+            deleted.append(sql)
+            user.delete()
+        return result
+
+    with connection.execute_wrapper(wrapper):
+        assert answer(browser, callback).status_code in (400, 503)
+    assert deleted
+    assert not fake.oauth2.grants[-1].alive
+    assert Connection.objects.count() == shared
+
+
 def parked_by(browser: Client, mine: Connection, fake: FakeProvider) -> tuple[str, str]:
     """Reconnect with another account; return the callback's address and that of the question."""
     from django_oauth_flows.testing.factories import consent
