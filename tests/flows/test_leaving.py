@@ -12,7 +12,7 @@ from django.db.models.signals import pre_delete
 
 from django_oauth_flows import flows
 from django_oauth_flows.flows.leaving import connect_receivers
-from django_oauth_flows.models import AuthorizationRequest, Connection, Revocation, Token
+from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation, Token
 from django_oauth_flows.testing.factories import answer, consent, make_connection, make_provider, walk
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from django.test import Client
 
-    from django_oauth_flows.models import Provider
     from django_oauth_flows.testing import FakeProvider
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -164,6 +163,7 @@ def test_a_provider_is_not_deleted_while_a_grant_waits_for_a_yes(
     make_connection(provider, bob, fake)
     page = walk(browser, provider)["Location"]
     flows.revoke(Connection.objects.get())
+    Provider.objects.update(enabled=False)
     delete = f"/admin/oauth_flows/provider/{provider.pk}/delete/"
     assert root.post(delete, {"post": "yes"}).status_code == 403
     browser.post(page, {"action": "drop"})

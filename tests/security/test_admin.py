@@ -231,7 +231,7 @@ def test_each_action_of_the_list_needs_its_own_permission(
         client.get(CONNECTIONS, {"action": action, "_selected_action": [str(connection.pk)]})
         assert fake.requests == []
     for action in ("refresh_selected", "revoke_selected"):
-        client.post(CONNECTIONS, {"action": action, "_selected_action": [str(connection.pk)]})
+        client.post(CONNECTIONS, {"action": action, "_selected_action": [str(connection.pk)], "post": "yes"})
     assert fake.count("token") == (done == "refresh")
     connection.refresh_from_db()
     assert (connection.status == "revoked") == (done == "revoke")
