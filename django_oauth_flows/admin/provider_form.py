@@ -70,7 +70,10 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     )
     current_client_secret = _secret_field(
         _("Present client secret"),
-        help_text=_("Only needed to change the host of an address that receives secrets: prove that you know them."),
+        help_text=_(
+            "Only needed to change the host of an address that receives secrets, or to replace a secret that connections "
+            "use: prove that you know it."
+        ),
     )
 
     class Meta:
@@ -106,11 +109,12 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         return entered
 
     def clean(self) -> dict[str, Any] | None:
-        """Ask for the stored secret when it, or users' tokens, would go to another host."""
+        """Ask for the stored secret when it, or users' tokens, would go to another host, or it is to be another one."""
         cleaned = super().clean() or {}
-        moved = list(self._moved(cleaned))
-        if moved and self.before is not None and not self._knows_secret(cleaned):
-            live = live_connections(self.before).count()
+        if self.before is None or self._knows_secret(cleaned):
+            return cleaned
+        live = live_connections(self.before).count()
+        if moved := list(self._moved(cleaned)):
             message = ngettext(
                 "%(fields)s would send secrets to another host; %(count)d connection uses this provider. "
                 "Enter the present client secret to confirm.",
@@ -119,6 +123,13 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
                 live,
             )
             self.add_error("current_client_secret", message % {"fields": ", ".join(moved), "count": live})
+        elif live and self._replaces_secret(cleaned):
+            message = ngettext(
+                "%(count)d connection uses this provider. Enter the present client secret to replace or remove it.",
+                "%(count)d connections use this provider. Enter the present client secret to replace or remove it.",
+                live,
+            )
+            self.add_error("current_client_secret", message % {"count": live})
         return cleaned
 
     def save(self, commit: bool = True) -> Provider:
@@ -133,9 +144,14 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         saved: Provider = super().save(commit)
         return saved
 
+    def _replaces_secret(self, cleaned: dict[str, Any]) -> bool:
+        """Tell whether a stored secret goes: who may choose another one would know it, and could then move a host."""
+        proofs = (("new_client_secret", "client_secret"), ("new_private_key", "private_key"))
+        gone = [column for field, column in proofs if cleaned.get(field) or column in cleaned.get("cleared", ())]
+        return any(getattr(self.before, column) is not None for column in gone)
+
     def _moved(self, cleaned: dict[str, Any]) -> Iterator[str]:
-        if self.before is None:
-            return
+        assert self.before is not None  # noqa: S101 - the caller has checked
         was, will_be = self.before.parameters, cleaned.get("parameters", self.before.parameters)
         for name in CREDENTIALED_ENDPOINTS:
             if _origin(_filled(cleaned.get(name, ""), will_be)) != _origin(_filled(getattr(self.before, name), was)):

@@ -17,6 +17,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.admin.connection import ConnectionAdmin
 from django_oauth_flows.admin.provider import ProviderAdmin
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation, Token
+from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing.factories import begin, make_connection, make_provider, shift_expiry
 
 if TYPE_CHECKING:
@@ -301,6 +302,21 @@ def test_nobody_sends_secrets_to_another_host_without_knowing_them(
     right = change(client, connection.provider, **{field: value}, current_client_secret=fake.oauth2.client_secret)
     assert right.status_code == 302
     assert "evil.example" in str(getattr(Provider.objects.get(), field))
+
+
+@pytest.mark.security("M04")
+@pytest.mark.parametrize("how", [{"new_client_secret": "mine"}, {"cleared": ["client_secret"]}])
+def test_nobody_replaces_the_secret_first_while_connections_use_it(
+    how: dict[str, Any], staff: Callable[..., Client], connection: Connection, fake: FakeProvider
+) -> None:
+    client, provider = staff("view_provider", "change_provider", "change_internal_provider"), connection.provider
+    refused = change(client, provider, **how)
+    assert list(refused.context["adminform"].form.errors) == ["current_client_secret"]
+    assert change(client, provider, **how, current_client_secret="guess").status_code == 200
+    assert Provider.objects.get().open("client_secret") == Secret(fake.oauth2.client_secret)
+    assert change(client, provider, **how, current_client_secret=fake.oauth2.client_secret).status_code == 302
+    flows.revoke(connection)
+    assert change(client, provider, new_client_secret="another").status_code == 302
 
 
 @pytest.mark.security("M04")
