@@ -22,6 +22,7 @@ from django_oauth_flows.admin.pages import AccessiblePages, confirmed
 from django_oauth_flows.admin.provider_form import SECRET_FIELDS, WRITE_ONLY, ProviderForm
 from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.models import Connection, Provider
+from django_oauth_flows.models.provider_rules import dangers
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -222,8 +223,7 @@ class ProviderAdmin(AccessiblePages):
     def state(self, obj: Provider) -> str:
         """Show the switches in words."""
         words: list[Any] = [_("paused")] if obj.paused else [_("enabled") if obj.enabled else _("disabled")]
-        if obj.internal:
-            words.append(_("internal"))
+        words += [wording.DANGERS[danger] for danger in dangers(obj)]
         if obj.alarm:
             words.append(_("client refused: %(code)s") % {"code": obj.alarm})
         return ", ".join(str(word) for word in words)

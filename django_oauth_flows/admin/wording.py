@@ -37,6 +37,15 @@ REFUSALS = {
 """The refusals that staff meet in everyday work, by code; the others speak for themselves."""
 
 
+DANGERS = {
+    "no_pkce": gettext_lazy("without PKCE"),
+    "internal": gettext_lazy("internal"),
+    "plaintext": gettext_lazy("PLAINTEXT signatures"),
+    "raw_basic_auth": gettext_lazy("unencoded client credentials"),
+}
+"""Dangerous settings of a provider, in the list of providers."""
+
+
 def refusal(error: OAuthFlowsError) -> str:
     """Say why something was refused."""
     return str(REFUSALS.get(error.code) or f"{error.message} {error.hint}")

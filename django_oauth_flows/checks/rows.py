@@ -12,6 +12,7 @@ from django_oauth_flows import crypto
 from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.management.reencrypting import SEALED
 from django_oauth_flows.models import Provider
+from django_oauth_flows.models.provider_rules import dangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -46,26 +47,42 @@ def _ask(
     return messages
 
 
+DANGERS = {
+    "no_pkce": (
+        "oauth_flows.W010",
+        "has PKCE switched off: a stolen authorization code can be redeemed",
+        'code_challenge_method = "S256"',
+    ),
+    "internal": (
+        "oauth_flows.W011",
+        "is internal: its endpoints may have private addresses, and plain http on this machine",
+        "internal = False, unless it runs in your own network",
+    ),
+    "plaintext": (
+        "oauth_flows.W012",
+        "signs with PLAINTEXT: its secrets travel in every request",
+        'signature_method = "HMAC-SHA256"',
+    ),
+    "raw_basic_auth": (
+        "oauth_flows.W013",
+        "sends its client credentials without the encoding of RFC 6749 §2.3.1",
+        'remove "raw_basic_auth" from its dialect',
+    ),
+}
+"""Id, what is so, and the remedy."""
+
+
 def _dangers(provider: Provider) -> Iterator[CheckMessage]:
     name = f"Provider {provider.slug}"
-    edit = f"Edit {name} in the admin"
-    oauth1 = provider.protocol == Provider.Protocol.OAUTH1
-    if not oauth1 and provider.code_challenge_method != Provider.CodeChallengeMethod.S256:
-        said = f"{name} has PKCE switched off: a stolen authorization code can be redeemed."
-        yield Warning(said, hint=f'{edit}: code_challenge_method = "S256"', id="oauth_flows.W010")
-    if provider.internal:
-        said = f"{name} is internal: its endpoints may have private addresses, and plain http on this machine."
-        yield Warning(said, hint=f"{edit}: internal = False, unless it runs in your own network", id="oauth_flows.W011")
-    if oauth1 and provider.signature_method == Provider.SignatureMethod.PLAINTEXT:
-        said = f"{name} signs with PLAINTEXT: its secrets travel in every request."
-        yield Warning(said, hint=f'{edit}: signature_method = "HMAC-SHA256"', id="oauth_flows.W012")
-    if oauth1 and provider.signature_method.endswith("-SHA1"):
-        said = f"{name} signs with SHA-1, which is old; many servers know nothing else."
+    for danger in dangers(provider):
+        check, said, remedy = DANGERS[danger]
+        yield Warning(f"{name} {said}.", hint=f"Edit {name} in the admin: {remedy}", id=check)
+    if provider.protocol == Provider.Protocol.OAUTH1 and provider.signature_method.endswith("-SHA1"):
         better = provider.signature_method.replace("SHA1", "SHA256")
-        yield Info(said, hint=f'{edit}: signature_method = "{better}", if the service takes it', id="oauth_flows.I002")
-    if isinstance(provider.dialect, dict) and provider.dialect.get("raw_basic_auth"):
-        said = f"{name} sends its client credentials without the encoding of RFC 6749 §2.3.1."
-        yield Warning(said, hint=f'{edit}: remove "raw_basic_auth" from its dialect', id="oauth_flows.W013")
+        hint = f'Edit {name} in the admin: signature_method = "{better}", if the service takes it'
+        yield Info(
+            f"{name} signs with SHA-1, which is old; many servers know nothing else.", hint=hint, id="oauth_flows.I002"
+        )
 
 
 def _keys(model: type[Sealed], alias: str) -> list[CheckMessage]:

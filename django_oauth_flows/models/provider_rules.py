@@ -72,6 +72,18 @@ def odd_scopes(scopes: Iterable[str]) -> list[str]:
     return [scope for scope in scopes if not _SCOPE.fullmatch(scope)]
 
 
+def dangers(provider: Provider) -> list[str]:
+    """Return which dangerous settings the row has: ``no_pkce``, ``internal``, ``plaintext``, ``raw_basic_auth``."""
+    oauth1 = provider.protocol == provider.Protocol.OAUTH1
+    switched_on = {
+        "no_pkce": not oauth1 and provider.code_challenge_method != provider.CodeChallengeMethod.S256,
+        "internal": provider.internal,
+        "plaintext": oauth1 and provider.signature_method == provider.SignatureMethod.PLAINTEXT,
+        "raw_basic_auth": isinstance(provider.dialect, dict) and bool(provider.dialect.get("raw_basic_auth")),
+    }
+    return [name for name, is_on in switched_on.items() if is_on]
+
+
 def _parameters(provider: Provider) -> Iterator[Problem]:
     if _filled(provider) != provider.parameters:
         yield "parameters", _("Must be an object whose values are texts.")

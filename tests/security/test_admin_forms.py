@@ -259,3 +259,19 @@ def test_a_provider_is_added_with_what_the_page_offers(root: Client) -> None:
     wrong = root.post(f"{PROVIDERS}add/", data | {"token_endpoint": "https://as.example/t", "scope_separator": "ä"})
     assert set(errors_of(wrong)) == {"scope_separator"}
     assert "/oauth/callback/new/" in wrong.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"internal": False, "code_challenge_method": ""}, "enabled, without PKCE"),
+        ({"internal": True}, "enabled, internal"),
+        ({"internal": False, "protocol": "oauth1", "signature_method": "PLAINTEXT"}, "enabled, PLAINTEXT signatures"),
+        ({"internal": False, "dialect": {"raw_basic_auth": True}}, "enabled, unencoded client credentials"),
+    ],
+)
+def test_the_list_of_providers_names_dangerous_settings(
+    columns: dict[str, Any], said: str, root: Client, provider: Provider
+) -> None:
+    Provider.objects.update(**columns)
+    assert f">{said}</td>" in root.get("/admin/oauth_flows/provider/").content.decode()
