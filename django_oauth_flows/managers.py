@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.apps import apps
@@ -87,8 +88,11 @@ def allows(
     user: AbstractBaseUser | AnonymousUser, action: Action, target: Connection | Provider | models.Model
 ) -> bool:
     """Ask the site's owner policy."""
-    policy = import_string(settings.owner_policy)
+    policy = _imported(settings.owner_policy)
     return bool(user.is_authenticated and user.is_active and policy(user, action, target))
+
+
+_imported = lru_cache(import_string)
 
 
 class ProviderManager(models.Manager["Provider"]):

@@ -214,12 +214,14 @@ def _store_token(connection: Connection, holding: Holding, grant: Grant, *, repl
     """Write the new tokens over the old ones; a refresh in flight loses to this newer grant."""
     old = _present_token(connection, holding) if replaces else None
     if old is None:
-        pk = uuid.uuid4()
-        columns = _columns(pk, connection, holding, grant, renewable=bool(grant.refresh_token))
-        _TOKEN.run(Token(id=pk, connection=connection, **columns))
+        token = Token(id=uuid.uuid4(), connection=connection)
+        for name, value in _columns(token, holding, grant, renewable=bool(grant.refresh_token)).items():
+            setattr(token, name, value)
+        _TOKEN.run(token)
         return
     keeps_refresh_token = _keeps_refresh_token(old, holding, grant)
-    new = _columns(old.pk, connection, holding, grant, renewable=bool(grant.refresh_token) or keeps_refresh_token)
+    successor = Token(id=old.pk, connection=connection)
+    new = _columns(successor, holding, grant, renewable=bool(grant.refresh_token) or keeps_refresh_token)
     if keeps_refresh_token:
         del new["refresh_token"], new["refresh_token_expires_at"]
     Token.objects.filter(pk=old.pk).update(**new, generation=F("generation") + 1)
@@ -247,11 +249,9 @@ def _keeps_refresh_token(old: Token, holding: Holding, grant: Grant) -> bool:
     return old.refresh_token is not None and grant.refresh_token is None and grant.token_secret is None and same_grantor
 
 
-def _columns(
-    pk: uuid.UUID, connection: Connection, holding: Holding, grant: Grant, *, renewable: bool
-) -> dict[str, Any]:
-    """Return every column of a freshly granted token, sealed for row ``pk``, its machinery at rest."""
-    token, now = Token(id=pk, connection=connection), holding.requested_at
+def _columns(token: Token, holding: Holding, grant: Grant, *, renewable: bool) -> dict[str, Any]:
+    """Return every column of a freshly granted token, sealed for ``token``'s row, its machinery at rest."""
+    now = holding.requested_at
     expires_at = expiry(holding.provider, expires_in=grant.expires_in, now=now)
     refresh_expires_at = refresh_expiry(holding.provider, expires_in=grant.refresh_token_expires_in, now=now)
     return {

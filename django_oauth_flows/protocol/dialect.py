@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ class Dialect:
         """Build from the stored JSON object; raise ``ValueError`` if it is none, or naming the first key that is unknown or wrong."""
         if not isinstance(value, dict):
             raise ValueError("must be an object")  # noqa: TRY004 - every reader raises ValueError
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(set(value) - known):
-            raise ValueError(f"unknown key {unknown[0]!r}; known keys: {', '.join(sorted(known))}")
+        if unknown := sorted(set(value) - set(_READERS)):
+            raise ValueError(f"unknown key {unknown[0]!r}; known keys: {', '.join(sorted(_READERS))}")
         checked: dict[str, Any] = {key: _READERS[key](key, item) for key, item in value.items()}
         return cls(**checked)
 

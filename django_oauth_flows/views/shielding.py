@@ -12,7 +12,6 @@ from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import Error, transaction
 from django.http import Http404
 from django.urls import reverse
-from django.utils.cache import add_never_cache_headers
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods
 
@@ -72,7 +71,6 @@ def to_connections(request: HttpRequest, **_: Any) -> str:
 
 def harden(response: HttpResponse) -> HttpResponse:
     """Forbid framing, caching and telling other sites where the user came from."""
-    add_never_cache_headers(response)
     response["Cache-Control"] = "no-store, private"
     # Callbacks and refusals have addresses worth hiding. A page has forms: with "no-referrer" the browser would send
     # "Origin: null" with them, and Django's CSRF check would refuse every button.
