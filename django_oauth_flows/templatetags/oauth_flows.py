@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from django import template
 from django.utils.html import format_html
 
-from django_oauth_flows.forms import next_usable, open_parameters, scopes_to_ask_for
 from django_oauth_flows.managers import allows
 from django_oauth_flows.models import Connection, Provider
 
@@ -32,6 +31,9 @@ def connect_button(
     ``scopes``: blank-separated; ``next``: the path to come back to; ``label``: the button's text. Renders nothing for
     anonymous users and for a provider that they may not connect.
     """
+    # Django loads every library of tags with the first template of a site, whether it uses them or not.
+    from django_oauth_flows.forms import next_usable, open_parameters, scopes_to_ask_for
+
     request = context.get("request")
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:

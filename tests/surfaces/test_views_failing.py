@@ -195,7 +195,6 @@ JINJA2 = {"BACKEND": "django.template.backends.jinja2.Jinja2", "APP_DIRS": False
 def test_a_host_whose_own_templates_are_jinja2s_gets_our_pages_in_our_own_frame(
     first: bool, browser: Client, connection: Connection, settings: SettingsWrapper, tmp_path: Path
 ) -> None:
-    pytest.importorskip("jinja2")
     (tmp_path / "base.html").write_text("<title>Host</title>{% block content scoped %}{% endblock %}")
     jinja2 = {**JINJA2, "DIRS": [tmp_path]}
     settings.TEMPLATES = [jinja2, *settings.TEMPLATES] if first else [*settings.TEMPLATES, jinja2]
