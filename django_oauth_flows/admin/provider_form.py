@@ -145,10 +145,9 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         return saved
 
     def _replaces_secret(self, cleaned: dict[str, Any]) -> bool:
-        """Tell whether a stored secret goes: who may choose another one would know it, and could then move a host."""
+        """Tell whether a secret comes or goes: who may choose another one would know it, and could then move a host."""
         proofs = (("new_client_secret", "client_secret"), ("new_private_key", "private_key"))
-        gone = [column for field, column in proofs if cleaned.get(field) or column in cleaned.get("cleared", ())]
-        return any(getattr(self.before, column) is not None for column in gone)
+        return any(cleaned.get(field) or column in cleaned.get("cleared", ()) for field, column in proofs)
 
     def _moved(self, cleaned: dict[str, Any]) -> Iterator[str]:
         assert self.before is not None  # noqa: S101 - the caller has checked
