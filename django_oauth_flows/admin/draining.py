@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import router, transaction
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from django_oauth_flows.flows.locking import hold
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Revocation
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def goes_along(providers: list[Provider]) -> dict[str, int]:
 
 def delete_drained(provider: Provider) -> None:
     """Delete the provider with its history; raise ``PermissionDenied`` if something is, or comes, in the way."""
-    with transaction.atomic():
+    with transaction.atomic(using=router.db_for_write(Provider)):
+        hold(Connection.objects.using(router.db_for_write(Connection)).filter(provider=provider))  # before the provider
         fresh = Provider.objects.select_for_update().filter(pk=provider.pk).first()
         if fresh is None or obstacles(fresh):
             raise PermissionDenied

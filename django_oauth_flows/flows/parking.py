@@ -12,6 +12,7 @@ from django.urls import reverse
 from django_oauth_flows.exceptions import AuthorizationError, DecryptionError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.binding import browser_cookie, check_binding, check_standing
+from django_oauth_flows.flows.locking import hold
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.storing import Holding, holding_of, neighbours, store
 from django_oauth_flows.flows.values import (
@@ -21,7 +22,7 @@ from django_oauth_flows.flows.values import (
     Grant,
     ParkedAuthorization,
 )
-from django_oauth_flows.models import AuthorizationRequest, ConnectionEvent, Provider
+from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,6 +110,8 @@ def adopt_parked(
     kind = ConnectionEvent.Kind.SHARED if met.shared else ConnectionEvent.Kind.AUTHORIZED
     # Together or not at all: a grant that could not be stored goes on waiting.
     with transaction.atomic(using=router.db_for_write(AuthorizationRequest)):
+        if met.mine is not None:  # the connection's row first: so does whoever deletes its owner
+            hold(Connection.objects.using(router.db_for_write(Connection)).filter(pk=met.mine.pk))
         claimed = _claim(request, Outcome.CONNECTED)
         connection = store(holding, grant, mine=met.mine, kind=kind) if claimed else None
     if connection is not None:
@@ -149,11 +152,18 @@ def _drop(request: AuthorizationRequest) -> bool:
         grant, identity = _open(request)
     except DecryptionError:
         return _leave_closed(request)
-    if not _claim(request, Outcome.DROPPED):
-        return False
     holding = holding_of(request, identity, user=request.user)
-    discard(holding.connection(), grant, client_id=holding.client_id, fingerprint=holding.configuration_fingerprint)
-    return True
+    # Together or not at all: between the two, the grant would be known to nobody.
+    with transaction.atomic(using=router.db_for_write(AuthorizationRequest)):
+        claimed = _claim(request, Outcome.DROPPED)
+        if claimed:
+            discard(
+                holding.connection(),
+                grant,
+                client_id=holding.client_id,
+                fingerprint=holding.configuration_fingerprint,
+            )
+    return claimed
 
 
 def _leave_closed(request: AuthorizationRequest) -> bool:

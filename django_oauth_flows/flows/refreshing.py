@@ -33,6 +33,7 @@ from django_oauth_flows.flows.freshness import Freshness, refreshed_lately
 from django_oauth_flows.flows.lease import Lease, acquire, deadline_seconds, lease_seconds
 from django_oauth_flows.flows.marking import mark_refreshed, needs_reauthorization, raise_alarm
 from django_oauth_flows.flows.policy import Verdict, judge
+from django_oauth_flows.flows.revocations import SECRETS
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.snapshot import Snapshot, check_servable, read
 from django_oauth_flows.flows.values import Grant, RefreshResult
@@ -43,6 +44,7 @@ from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from django_oauth_flows.models import Token
     from django_oauth_flows.protocol.messages import ClientRegistration, Credentials, TokenResponse
 
 FIRST_POLL, LAST_POLL = 0.01, 0.1
@@ -272,11 +274,11 @@ def _overtaken(lease: Lease, grant: Grant) -> Snapshot:
         _give_back(lease, grant)
         raise
     if current.connection.authorized_at != before.connection.authorized_at:
-        _give_back(lease, grant)
+        _give_back(lease, grant, current.token)
     return current
 
 
-def _give_back(lease: Lease, grant: Grant) -> None:
+def _give_back(lease: Lease, grant: Grant, newer: Token | None = None) -> None:
     """Revoke the late tokens where that hurts nobody; a copy that was never saved stands for the connection as it was."""
     was, token = lease.snapshot.connection, lease.snapshot.token
     copy = Connection(
@@ -287,4 +289,13 @@ def _give_back(lease: Lease, grant: Grant) -> None:
         parameters=was.parameters,
     )
     with suppress(OAuthFlowsError, Error), committing(lease.alias, lock_timeout=NOTE_LOCK_TIMEOUT):
-        discard(copy, grant, client_id=token.client_id, fingerprint=token.configuration_fingerprint, using=lease.alias)
+        # A reconnect may have kept the old refresh token, or been given the same one.
+        kept = [newer.open(name) for name in SECRETS] if newer is not None else ()
+        discard(
+            copy,
+            grant,
+            client_id=token.client_id,
+            fingerprint=token.configuration_fingerprint,
+            kept=kept,
+            using=lease.alias,
+        )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import router
+from django.db import IntegrityError, router, transaction
 from django.db.models import F, Q
 
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OAuthFlowsError
@@ -134,10 +135,19 @@ def _finish(row: Revocation, held: QuerySet[Revocation], outcome: Revocation.Out
         lease_expires_at=None,
         **blank,
     )
-    if done and row.connection is not None:
-        record(ConnectionEvent.Kind.REVOCATION_FINISHED, row.connection, outcome=outcome)
+    if done and row.connection_id is not None:
+        _tell(row.connection_id, outcome, using=held.db)
     row.outcome = outcome
     return str(outcome)
+
+
+def _tell(connection_id: uuid.UUID, outcome: Revocation.Outcome, *, using: str) -> None:
+    """Note in the history how it ended, if the connection is still there: it may be deleted at any time."""
+    connection = Connection.objects.using(using).filter(pk=connection_id).first()
+    if connection is None:
+        return
+    with suppress(IntegrityError), transaction.atomic(using=using):
+        record(ConnectionEvent.Kind.REVOCATION_FINISHED, connection, outcome=outcome, using=using)
 
 
 def _not_now(row: Revocation, held: QuerySet[Revocation], *, failure: str, wait: int | None) -> str:

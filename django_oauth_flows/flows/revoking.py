@@ -6,7 +6,7 @@ Revoking at some servers ends the user's whole grant; there nothing is revoked t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 1000
 """How many connections one call of :func:`revoke_all` ends at most."""
 
+_SILENT = ("provider_unreachable", "outcome_unknown")
+
 Secrets = Mapping[str, "Secret | None"]
 """Plaintext by column name; opened only when it is certain that it may be sent."""
 
@@ -51,6 +53,8 @@ def revoke(connection: Connection, *, actor: AbstractBaseUser | AnonymousUser | 
         with transaction.atomic(using=alias):
             _disconnect(present, actor=actor)
     connection.status, connection.reason = Connection.Status.REVOKED, ""
+    if present is None:  # deleted: its revocations know it no more
+        return str(Revocation.Outcome.REVOKED)
     told = Revocation.objects.using(router.db_for_write(Revocation)).filter(connection_id=connection.pk)
     outcome = told.order_by("-created_at").values_list("outcome", flat=True).first()
     return str(outcome or Revocation.Outcome.REVOKED)
@@ -94,16 +98,22 @@ def supersede(old: Token, grant: Grant, *, keeps_refresh_token: bool) -> None:
 
 
 def discard(
-    connection: Connection, grant: Grant, *, client_id: str, fingerprint: str, using: str | None = None
+    connection: Connection,
+    grant: Grant,
+    *,
+    client_id: str,
+    fingerprint: str,
+    kept: Collection[Secret | None] = (),
+    using: str | None = None,
 ) -> None:
     """Revoke a grant that reached us and is not kept, where that hurts nobody; never raise for the provider's sake.
 
-    ``connection`` need not be saved: it says whose grant it would have been. ``using``: the database alias on which it
-    is noted and worked off, where that must outlive the caller's transaction.
+    ``connection`` need not be saved: it says whose grant it would have been. ``kept``: secrets that go on being used.
+    ``using``: the database alias on which it is noted and worked off, where that must outlive the caller's transaction.
     """
 
     def secrets() -> Secrets:
-        return {name: getattr(grant, name) for name in SECRETS}
+        return {name: secret for name in SECRETS if (secret := getattr(grant, name)) not in kept}
 
     minted, reason = (client_id, fingerprint), Revocation.Reason.DISCARDED
     try:
@@ -208,8 +218,15 @@ def _queue(
         row.seal(name, secret)
     row.save(force_insert=True, using=alias)
     if at_once:
-        transaction.on_commit(lambda: work_off(row, using=alias), using=alias, robust=True)
+        transaction.on_commit(lambda: _work_off_at_once(row, using=alias), using=alias, robust=True)
     return row
+
+
+def _work_off_at_once(row: Revocation, *, using: str) -> None:
+    """Work it off, unless its provider has just been silent: many at once would wait for it one after the other."""
+    rows = Revocation.objects.using(using).filter(provider_id=row.provider_id, outcome=Revocation.Outcome.PENDING)
+    if not rows.filter(last_failure__in=_SILENT, next_attempt_at__gt=DatabaseNow()).exists():
+        work_off(row, using=using)
 
 
 def _saved_as(row: Revocation, outcome: Revocation.Outcome, *, using: str) -> Revocation:

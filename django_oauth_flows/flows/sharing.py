@@ -50,25 +50,39 @@ def hold_grant(connection: Connection) -> tuple[Connection | None, bool]:
     Those others are held as well: of two owners who leave at once, the later finds the earlier gone, and ends the grant.
     """
     write_first(_rows().filter(pk=connection.pk))  # the provider may have to be read
-    if not _reaches_others(connection.provider):
-        held = hold(_rows().filter(pk=connection.pk))
-    else:
-        held = hold(_same_grant(connection))
+    held = hold(_rows().filter(_standing_with(connection)))
     current = next((row for row in held if row.pk == connection.pk), None)
     if current is not None:
         current.provider = connection.provider
+        if _grant_key(current) != _grant_key(
+            connection
+        ):  # given to another owner, or its account learnt, since it was read
+            held = hold(_rows().filter(_standing_with(current)))
     shared = any(row.pk != connection.pk and row.status != Connection.Status.REVOKED for row in held)
     return current, shared
+
+
+def hold_grants(rows: QuerySet[Connection]) -> None:
+    """Hold all of ``rows``, and what stands on their grants, in one order."""
+    write_first(rows)
+    wanted = Q(pk__in=[])
+    for connection in rows.select_related("provider"):
+        wanted |= _standing_with(connection)
+    hold(_rows().filter(wanted))
 
 
 def _reaches_others(provider: Provider) -> bool:
     return provider.revocation_effect != Provider.RevocationEffect.TOKEN
 
 
-def _same_grant(connection: Connection) -> QuerySet[Connection]:
+def _standing_with(connection: Connection) -> Q:
+    """Return what finds the connection, whatever has become of it, and those whose grant may be its own."""
+    itself = Q(pk=connection.pk)
+    if not _reaches_others(connection.provider):
+        return itself
     provider_id, digest, subject, owner_model, owner_id = _grant_key(connection)
-    rows = _rows().filter(provider_id=provider_id, parameters_digest=digest, subject=subject)
-    return rows if subject is not None else rows.filter(owner_model=owner_model, owner_id=owner_id)
+    same = Q(provider_id=provider_id, parameters_digest=digest, subject=subject)
+    return itself | (same if subject is not None else same & Q(owner_model=owner_model, owner_id=owner_id))
 
 
 def _grant_key(connection: Connection) -> tuple[Any, ...]:

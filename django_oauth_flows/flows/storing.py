@@ -214,6 +214,9 @@ def _store_token(connection: Connection, holding: Holding, grant: Grant, *, repl
     """Write the new tokens over the old ones; a refresh in flight loses to this newer grant."""
     old = _present_token(connection, holding) if replaces else None
     if old is None:
+        if replaces:
+            connection.refresh_from_db(using=router.db_for_write(Connection), fields=["owner_model", "owner_id"])
+            _check_owner(connection, holding)
         token = Token(id=uuid.uuid4(), connection=connection)
         for name, value in _columns(token, holding, grant, renewable=bool(grant.refresh_token)).items():
             setattr(token, name, value)
@@ -234,10 +237,15 @@ def _present_token(connection: Connection, holding: Holding) -> Token | None:
     token = locked(rows.filter(connection_id=connection.pk)).first()
     if token is None:
         return None
-    if (token.connection.owner_model, token.connection.owner_id) != (holding.owner_model, holding.owner_id):
-        raise AuthorizationError("This connection was given to another owner meanwhile.", code="not_allowed")
+    _check_owner(token.connection, holding)
     token.connection = connection
     return token
+
+
+def _check_owner(present: Connection, holding: Holding) -> None:
+    """Raise :class:`AuthorizationError` unless the connection, which is held, is still its owner's."""
+    if (present.owner_model, present.owner_id) != (holding.owner_model, holding.owner_id):
+        raise AuthorizationError("This connection was given to another owner meanwhile.", code="not_allowed")
 
 
 def _keeps_refresh_token(old: Token, holding: Holding, grant: Grant) -> bool:
