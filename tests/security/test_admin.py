@@ -320,6 +320,21 @@ def test_nobody_replaces_the_secret_first_while_connections_use_it(
 
 
 @pytest.mark.security("M04")
+def test_a_secret_of_ones_own_beside_none_is_no_proof(
+    staff: Callable[..., Client], user: User, fake: FakeProvider
+) -> None:
+    provider = make_provider(fake, token_endpoint_auth_method="none", client_secret=None)
+    Provider.objects.update(client_secret=None)
+    make_connection(provider, user, fake)
+    client = staff("view_provider", "change_provider", "change_internal_provider")
+    moved = {"api_base_url": "https://evil.example/x"}
+    assert change(client, provider, **moved).status_code == 200
+    assert change(client, provider, new_client_secret="mine").status_code == 200
+    assert change(client, provider, **moved, current_client_secret="mine").status_code == 200
+    assert "evil.example" not in Provider.objects.get().api_base_url
+
+
+@pytest.mark.security("M04")
 def test_nobody_sends_an_oauth_1_secret_to_another_host_without_knowing_it(
     staff: Callable[..., Client], oauth1_provider: Provider, fake: FakeProvider
 ) -> None:
