@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db.transaction import non_atomic_requests
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import UUIDConverter
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
@@ -29,13 +30,21 @@ def late(name: str) -> Callable[..., HttpResponse]:
     return non_atomic_requests(view)
 
 
+class IdConverter(UUIDConverter):
+    """Ids as Django's ``uuid``, by a pattern that is compiled in a fraction of the time: every site's first request does."""
+
+    regex = "[0-9a-f-]{36}"
+
+
+register_converter(IdConverter, "oauth_flows_id")
+
 urlpatterns = [
     path("", late("connections.connections"), name="connections"),
     path("connect/<slug:slug>/", late("connecting.connect"), name="connect"),
     path("connect/<slug:slug>/confirm/", late("connecting.confirm_connect"), name="confirm_connect"),
     # The view refuses every POST; exempt, it does so after it has hidden the parameters from the log.
     path("callback/<slug:slug>/", csrf_exempt(late("callback.callback")), name="callback"),
-    path("connections/<uuid:pk>/reconnect/", late("connecting.reconnect"), name="reconnect"),
-    path("connections/<uuid:pk>/disconnect/", late("connections.disconnect"), name="disconnect"),
-    path("parked/<uuid:request_id>/", late("parking.parked"), name="parked"),
+    path("connections/<oauth_flows_id:pk>/reconnect/", late("connecting.reconnect"), name="reconnect"),
+    path("connections/<oauth_flows_id:pk>/disconnect/", late("connections.disconnect"), name="disconnect"),
+    path("parked/<oauth_flows_id:request_id>/", late("parking.parked"), name="parked"),
 ]

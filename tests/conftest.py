@@ -52,6 +52,14 @@ def _forget_uses() -> Iterator[None]:
     usage._usage = usage._Usage()
 
 
+@pytest.fixture(autouse=True)
+def _own_language() -> None:
+    """Begin in the site's language: a request in another leaves it to whoever comes next in the thread."""
+    from django.utils import translation
+
+    translation.deactivate()
+
+
 @pytest.fixture
 def fake() -> Iterator[FakeProvider]:
     """Return a provider on loopback, over plain http."""

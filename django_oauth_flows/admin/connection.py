@@ -6,10 +6,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.transaction import non_atomic_requests
-from django.shortcuts import get_object_or_404
+from django.http import Http404
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
@@ -23,13 +24,12 @@ from django_oauth_flows.admin.columns import ConnectionColumns, is_renewable
 from django_oauth_flows.admin.filters import ExpiryFilter
 from django_oauth_flows.admin.history import EventInline, RevocationInline
 from django_oauth_flows.admin.import_form import ImportForm
-from django_oauth_flows.admin.pages import AccessiblePages, confirmed
+from django_oauth_flows.admin.pages import ReadOnlyPages, confirmed
 from django_oauth_flows.exceptions import OAuthFlowsError
 from django_oauth_flows.models import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from uuid import UUID
 
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
@@ -39,7 +39,7 @@ SECONDS = 10
 
 
 @admin.register(Connection)
-class ConnectionAdmin(ConnectionColumns, AccessiblePages):
+class ConnectionAdmin(ConnectionColumns, ReadOnlyPages):
     """Look at connections; refresh and revoke them."""
 
     list_display = ("provider", "account", "owner", "status", "reason", "expires_at", "last_used_at")
@@ -92,18 +92,6 @@ class ConnectionAdmin(ConnectionColumns, AccessiblePages):
         """Find what the list shows: accounts, and users by the beginning of their name."""
         return ("label", "subject", "owner_id", f"^user__{get_user_model().USERNAME_FIELD}")
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Connections come from users, or from an import."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Connection | None = None) -> bool:
-        """Revoke instead: a deleted row would leave the grant at the provider alive."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Connection | None = None) -> bool:
-        """Leave nothing to edit."""
-        return False
-
     def has_refresh_permission(self, request: HttpRequest) -> bool:
         """Ask for the permission of its own."""
         return self.has_view_permission(request) and request.user.has_perm("oauth_flows.refresh_connection")
@@ -128,8 +116,8 @@ class ConnectionAdmin(ConnectionColumns, AccessiblePages):
 
         return [
             path("import/", wrapped(self.import_view), name="oauth_flows_connection_import"),
-            path("<uuid:pk>/refresh/", wrapped(self.refresh_view), name="oauth_flows_connection_refresh"),
-            path("<uuid:pk>/revoke/", wrapped(self.revoke_view), name="oauth_flows_connection_revoke"),
+            path("<path:object_id>/refresh/", wrapped(self.refresh_view), name="oauth_flows_connection_refresh"),
+            path("<path:object_id>/revoke/", wrapped(self.revoke_view), name="oauth_flows_connection_revoke"),
             *super().get_urls(),
         ]
 
@@ -156,15 +144,15 @@ class ConnectionAdmin(ConnectionColumns, AccessiblePages):
 
     @non_atomic_requests
     @method_decorator(require_POST)
-    def refresh_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+    def refresh_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Refresh one connection."""
-        return self._act(request, pk, self.has_refresh_permission, self._refresh)
+        return self._act(request, object_id, self.has_refresh_permission, self._refresh)
 
     @non_atomic_requests
     @method_decorator(require_POST)
-    def revoke_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+    def revoke_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Disconnect one connection."""
-        return self._act(request, pk, self.has_revoke_permission, self._revoke)
+        return self._act(request, object_id, self.has_revoke_permission, self._revoke)
 
     @method_decorator(sensitive_post_parameters("access_token", "token_secret", "refresh_token"))
     def import_view(self, request: HttpRequest) -> HttpResponse:
@@ -214,13 +202,19 @@ class ConnectionAdmin(ConnectionColumns, AccessiblePages):
             raise PermissionDenied
 
     def _act(
-        self, request: HttpRequest, pk: UUID, permitted: Callable[[HttpRequest], bool], action: Callable[..., None]
+        self,
+        request: HttpRequest,
+        object_id: str,
+        permitted: Callable[[HttpRequest], bool],
+        action: Callable[..., None],
     ) -> HttpResponse:
-        connection = get_object_or_404(self.get_queryset(request), pk=pk)
+        connection = self.get_object(request, unquote(object_id))
+        if connection is None:
+            raise Http404
         if not permitted(request) or not self.has_view_permission(request, connection):
             raise PermissionDenied
-        action(request, self.get_queryset(request).filter(pk=pk))
-        return self.go_to("oauth_flows_connection_change", pk)
+        action(request, self.get_queryset(request).filter(pk=connection.pk))
+        return self.go_to("oauth_flows_connection_change", connection.pk)
 
     def _refresh(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
         until = monotonic() + SECONDS

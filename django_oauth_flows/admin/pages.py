@@ -87,6 +87,26 @@ class AccessiblePages(admin.ModelAdmin):  # type: ignore[type-arg]
         return self.show_page(request, "admin/oauth_flows/confirm.html", context)
 
 
+class ReadOnlyPages(AccessiblePages):
+    """Pages to look at: there is nothing to add, to change or to delete, and no address for it."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refuse."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+    def get_urls(self) -> list[Any]:
+        """Leave out the pages that nobody may open; each would make a site's first request slower."""
+        return [url for url in super().get_urls() if not (url.name or "").endswith(("_add", "_delete"))]
+
+
 def confirmed(request: HttpRequest) -> bool:
     """Tell whether a bulk action comes from its confirmation page."""
     return "post" in request.POST

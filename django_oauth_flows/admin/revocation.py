@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
 
-from django_oauth_flows.admin.pages import AccessiblePages
+from django_oauth_flows.admin.pages import ReadOnlyPages
 from django_oauth_flows.models import Revocation
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ FIELDS = (
 
 
 @admin.register(Revocation)
-class RevocationAdmin(AccessiblePages):
+class RevocationAdmin(ReadOnlyPages):
     """Look at revocations."""
 
     list_display = ("provider", "reason", "outcome", "attempts", "next_attempt_at", "created_at")
@@ -41,15 +41,3 @@ class RevocationAdmin(AccessiblePages):
         """Refuse to be asked about secrets."""
         probes = any(column in lookup for column in Revocation.sealed_fields())
         return not probes and super().lookup_allowed(lookup, value, request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse."""
-        return False

@@ -12,7 +12,7 @@ from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlow
 from django_oauth_flows.flows.binding import check_binding, check_standing
 from django_oauth_flows.flows.parking import is_waiting, park, question
 from django_oauth_flows.flows.revoking import discard
-from django_oauth_flows.flows.storing import Holding, holding_of, neighbours, store
+from django_oauth_flows.flows.storing import Holding, holding_of, neighbours, store, store_new
 from django_oauth_flows.flows.values import Completion, Grant
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent
 from django_oauth_flows.protocol.authorization import read_state, validate_authorization_response
@@ -128,6 +128,8 @@ def _exchange(
 def _keep(request: AuthorizationRequest, holding: Holding, grant: Grant, browser: Secret) -> Completion:
     """Store the grant, or park it when the user has to be asked first."""
     request.reconnects = _reconnected(request)
+    if request.reconnects is None and (connection := store_new(holding, grant, request)) is not None:
+        return Completion("connected", request.pk, connection, request.next_url)
     met = neighbours(holding, reconnects=request.reconnects)
     if _is_other_account(request.reconnects, holding.identity):
         return park(request, holding, grant, browser, kind="different_account")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("oauth_flows")
 
 
-_EVENT = Insert[ConnectionEvent]()
+RECORD = Insert[ConnectionEvent]()
 
 
 def record(
@@ -33,7 +33,19 @@ def record(
     using: str | None = None,
 ) -> None:
     """Append one event to the history."""
-    event = ConnectionEvent(
+    RECORD.run(event(kind, connection, actor=actor, outcome=outcome, correlation_id=correlation_id), using=using)
+
+
+def event(
+    kind: ConnectionEvent.Kind,
+    connection: Connection,
+    *,
+    actor: AbstractBaseUser | AnonymousUser | None = None,
+    outcome: str = "",
+    correlation_id: str = "",
+) -> ConnectionEvent:
+    """Describe what has happened."""
+    return ConnectionEvent(
         kind=kind,
         connection=connection,
         provider_id=connection.provider_id,
@@ -41,7 +53,6 @@ def record(
         outcome=outcome,
         correlation_id=correlation_id,
     )
-    _EVENT.run(event, using=using)
 
 
 def announce(signal: Signal, connection: Connection, *, using: str | None = None, **facts: Any) -> None:

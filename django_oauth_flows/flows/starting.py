@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from django.contrib.auth.base_user import AbstractBaseUser
-    from django.db.models import Model
+    from django.db.models import Model, QuerySet
 
     from django_oauth_flows.protocol.messages import PendingAuthorization
 
@@ -68,7 +68,8 @@ def start_authorization(
     wanted = _checked_scopes(provider, scopes, reconnect)
     values = dict(reconnect.parameters if reconnect else parameters or {})
     callback = redirect_uri(provider, site_url=site_url)
-    _make_room(user, provider)
+    if provider.protocol == Provider.Protocol.OAUTH1:
+        _make_room(user, provider)  # before the provider is asked for anything
     state, browser = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(32))
     pending, authorization_url = flow_for(provider.registration(values)).start(
         redirect_uri=callback, scopes=wanted, state=state
@@ -90,7 +91,7 @@ def start_authorization(
         configuration_fingerprint=provider.fingerprint(values),
     )
     _seal_pending(request, pending)
-    _REQUEST.run(request)
+    _remember(request, user)
     return StartedAuthorization(authorization_url, browser_cookie(request.pk, browser, path=urlsplit(callback).path))
 
 
@@ -148,6 +149,18 @@ def _seal_pending(request: AuthorizationRequest, pending: PendingAuthorization) 
         request.seal("temporary_token_secret", pending.temporary_credentials.token_secret)
 
 
+def _remember(request: AuthorizationRequest, user: AbstractBaseUser) -> None:
+    """Save the request; where the user has started this often lately, make room for it first, as OAuth 1.0a has done."""
+    using = router.db_for_write(AuthorizationRequest)
+    if request.provider.protocol == Provider.Protocol.OAUTH1:
+        _REQUEST.run(request, using=using)
+        return
+    many = _MANY.bound(using=using, user_id=request.user_id, provider_id=request.provider_id)
+    if not _REQUEST.run(request, using=using, unless=many):
+        _make_room(user, request.provider)
+        _REQUEST.run(request, using=using)
+
+
 def _make_room(user: AbstractBaseUser, provider: Provider) -> None:
     """Keep a flood of starts bounded: expire the oldest pending requests, and refuse when they come too fast."""
     using = router.db_for_write(AuthorizationRequest)
@@ -165,14 +178,18 @@ def _make_room(user: AbstractBaseUser, provider: Provider) -> None:
 
 _LIFETIME = timedelta(seconds=AUTHORIZATION_LIFETIME)
 _REQUEST = Insert[AuthorizationRequest](expires_at=DatabaseNow() + _LIFETIME)
+
+
+def _recent() -> QuerySet[AuthorizationRequest]:
+    return AuthorizationRequest.objects.filter(
+        user=Slot("user_id"), provider=Slot("provider_id"), expires_at__gt=DatabaseNow() - _LIFETIME
+    )
+
+
 _RECENT = Select(
-    lambda: (
-        AuthorizationRequest.objects.filter(
-            user=Slot("user_id"), provider=Slot("provider_id"), expires_at__gt=DatabaseNow() - _LIFETIME
-        )
-        .annotate(age=DatabaseNow() - F("created_at"))
-        .order_by("-created_at")
-    ),
+    lambda: _recent().annotate(age=DatabaseNow() - F("created_at")).order_by("-created_at"),
     columns={"": lambda _: ("id", "taken_at")},
     limit=STARTS_PER_MINUTE + 1,
 )
+_MANY = Select(lambda: _recent().order_by()[LIVE_REQUESTS - 1 :], columns={"": lambda _: ("id",)}, limit=1)
+"""Finds a row if there are as many recent requests as may be pending."""

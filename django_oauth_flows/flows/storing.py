@@ -12,14 +12,14 @@ from django.db.models import F
 from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
-from django_oauth_flows.flows.history import announce, record
+from django_oauth_flows.flows.history import RECORD, announce, event, record
 from django_oauth_flows.flows.locking import hold, locked
 from django_oauth_flows.flows.revoking import supersede
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Token
 from django_oauth_flows.models.connection import digest_parameters
 from django_oauth_flows.models.token import AT_REST
 from django_oauth_flows.signals import connection_authorized
-from django_oauth_flows.statements import Insert, Select, Slot, Update
+from django_oauth_flows.statements import AtOnce, Insert, Select, Slot, Update
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,12 +101,7 @@ def neighbours(holding: Holding, *, reconnects: Connection | None = None) -> Nei
     """
     rows = [] if reconnects is None else [reconnects]
     if holding.identity.subject is not None:
-        same = _SAME_ACCOUNT.rows(
-            using=router.db_for_write(Connection),
-            provider_id=holding.provider.pk,
-            subject=holding.identity.subject,
-            parameters_digest=digest_parameters(holding.parameters),
-        )
+        same = _SAME_ACCOUNT.rows(using=router.db_for_write(Connection), **_account(holding))
         rows += [row for row in same if row not in rows]
     owner = (holding.owner_model, holding.owner_id)
     mine = [row for row in rows if (row.owner_model, row.owner_id) == owner]
@@ -121,10 +116,25 @@ def neighbours(holding: Holding, *, reconnects: Connection | None = None) -> Nei
     return Neighbours(mine=next(iter([*by_subject, *mine]), None), shared=shared)
 
 
+def _account(holding: Holding) -> dict[str, Any]:
+    return {
+        "provider_id": holding.provider.pk,
+        "subject": holding.identity.subject,
+        "parameters_digest": digest_parameters(holding.parameters),
+    }
+
+
 _SAME_ACCOUNT = Select(
     lambda: Connection.objects.filter(
         provider=Slot("provider_id"), subject=Slot("subject"), parameters_digest=Slot("parameters_digest")
     ).order_by()
+)
+_IS_PRESENT = Select(
+    lambda: Connection.objects.filter(
+        provider=Slot("provider_id"), subject=Slot("subject"), parameters_digest=Slot("parameters_digest")
+    ).order_by(),
+    columns={"": lambda _: ("id",)},
+    limit=1,
 )
 _CONNECTION, _TOKEN = Insert[Connection](), Insert[Token]()
 _CONNECTED = Update(
@@ -147,6 +157,37 @@ def store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: Conn
         if mine is not None or holding.identity.subject is None:
             raise
         return _store(holding, grant, mine=neighbours(holding).mine, kind=kind)
+
+
+def store_new(holding: Holding, grant: Grant, request: AuthorizationRequest) -> Connection | None:
+    """Store the grant of a dance as a new connection in one statement; announce it.
+
+    None, and nothing has happened, if anybody has the account already, or the database or the moment allows no such
+    statement: then it takes :func:`neighbours` and :func:`store`.
+    """
+    if holding.provider.unique_subject or not AtOnce.is_possible(*_STORED):
+        return None
+    using = router.db_for_write(Connection)
+    connection = Connection(id=uuid.uuid4())
+    _describe(connection, holding, grant)
+    connection.owner_model, connection.owner_id = holding.owner_model, holding.owner_id
+    kind = ConnectionEvent.Kind.AUTHORIZED
+    at_once = AtOnce(using=using)
+    at_once.insert(_CONNECTION, connection)
+    at_once.insert(_TOKEN, _new_token(connection, holding, grant))
+    at_once.insert(RECORD, event(kind, connection, actor=holding.actor, correlation_id=holding.correlation_id))
+    at_once.update(_CONNECTED, id=request.pk, connection_id=connection.pk)
+    known = holding.identity.subject is not None
+    try:
+        done = at_once.run(unless=_IS_PRESENT.bound(using=using, **_account(holding)) if known else None)
+    except IntegrityError:
+        return None
+    if done:
+        announce(connection_authorized, connection, created=True)
+    return connection if done else None
+
+
+_STORED = (Connection, Token, ConnectionEvent, AuthorizationRequest)
 
 
 def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: ConnectionEvent.Kind) -> Connection:
@@ -217,10 +258,7 @@ def _store_token(connection: Connection, holding: Holding, grant: Grant, *, repl
         if replaces:
             connection.refresh_from_db(using=router.db_for_write(Connection), fields=["owner_model", "owner_id"])
             _check_owner(connection, holding)
-        token = Token(id=uuid.uuid4(), connection=connection)
-        for name, value in _columns(token, holding, grant, renewable=bool(grant.refresh_token)).items():
-            setattr(token, name, value)
-        _TOKEN.run(token)
+        _TOKEN.run(_new_token(connection, holding, grant))
         return
     keeps_refresh_token = _keeps_refresh_token(old, holding, grant)
     successor = Token(id=old.pk, connection=connection)
@@ -229,6 +267,13 @@ def _store_token(connection: Connection, holding: Holding, grant: Grant, *, repl
         del new["refresh_token"], new["refresh_token_expires_at"]
     Token.objects.filter(pk=old.pk).update(**new, generation=F("generation") + 1)
     supersede(old, grant, keeps_refresh_token=keeps_refresh_token)
+
+
+def _new_token(connection: Connection, holding: Holding, grant: Grant) -> Token:
+    token = Token(id=uuid.uuid4(), connection=connection)
+    for name, value in _columns(token, holding, grant, renewable=bool(grant.refresh_token)).items():
+        setattr(token, name, value)
+    return token
 
 
 def _present_token(connection: Connection, holding: Holding) -> Token | None:

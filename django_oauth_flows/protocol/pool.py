@@ -16,6 +16,7 @@ from django_oauth_flows.protocol import sockets
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
+    from urllib3 import BaseHTTPResponse
     from urllib3.connectionpool import ConnectionPool
 
     from django_oauth_flows.protocol.messages import TransportPolicy
@@ -29,6 +30,23 @@ class GuardedAdapter(HTTPAdapter):
     def __init__(self, manager: PoolManager) -> None:
         super().__init__(max_retries=0)
         self.poolmanager = manager
+
+    def exchange(self, request: PreparedRequest, *, timeout: float) -> BaseHTTPResponse:
+        """Send ``request`` outside of any session: no cookies, no redirects, no retries, the answer unread."""
+        pool: Any = self.get_connection_with_tls_context(request)
+        response: BaseHTTPResponse = pool.urlopen(
+            str(request.method),
+            self.request_url(request, None),
+            request.body,
+            request.headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            timeout=timeout,
+            preload_content=False,
+            decode_content=False,
+        )
+        return response
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Leave out the pool that ``requests`` would make: ours is set right after."""

@@ -19,6 +19,8 @@ from django_oauth_flows.protocol.urls import check_endpoint
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from urllib3 import BaseHTTPResponse
+
     from django_oauth_flows.protocol.messages import TransportPolicy
 
 logger = logging.getLogger("oauth_flows")
@@ -71,16 +73,16 @@ def send(
 
 def _exchange(prepared: requests.PreparedRequest, policy: TransportPolicy, running: Exchange) -> ProtocolResponse:
     seconds = running.remaining()
-    response = adapter_for(policy).send(prepared, stream=True, timeout=(seconds, seconds))
+    response = adapter_for(policy).exchange(prepared, timeout=seconds)
     try:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        _check_head(response.status_code, headers)
+        headers = {name.lower(): value for name, value in response.headers.itermerged()}
+        _check_head(response.status, headers)
         body = _read(response)
     except BaseException:
         # The rest of this answer must not become the beginning of somebody else's.
-        response.raw.close()
+        response.close()
         raise
-    return ProtocolResponse(response.status_code, headers, body)
+    return ProtocolResponse(response.status, headers, body)
 
 
 def _check_head(status: int, headers: Mapping[str, str]) -> None:
@@ -95,11 +97,11 @@ def _check_head(status: int, headers: Mapping[str, str]) -> None:
         raise TokenEndpointError("The service answered in an encoding that was not asked for.", status=status)
 
 
-def _read(response: requests.Response) -> bytes:
+def _read(response: BaseHTTPResponse) -> bytes:
     body = bytearray()
-    while chunk := response.raw.read(_CHUNK, decode_content=False):
+    while chunk := response.read(_CHUNK, decode_content=False):
         body += chunk
         if len(body) > MAX_BODY:
-            raise TokenEndpointError("The service's answer is too large.", status=response.status_code)
-    response.raw.release_conn()
+            raise TokenEndpointError("The service's answer is too large.", status=response.status)
+    response.release_conn()
     return bytes(body)

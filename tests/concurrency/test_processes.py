@@ -119,7 +119,7 @@ def test_a_worker_killed_between_answer_and_commit_leaves_nothing_behind_and_the
     callback = begin(browser, provider)
 
     def die(execute: Any, sql: str, *args: Any) -> Any:
-        if sql.startswith("INSERT") and "oauth_flows_token" in sql:
+        if "INSERT INTO" in sql and "oauth_flows_token" in sql:
             os.kill(os.getpid(), signal.SIGKILL)
         return execute(sql, *args)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -99,18 +98,17 @@ print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
     assert loaded == []
 
 
-def test_setup_adds_at_most_thirty_milliseconds() -> None:
-    # Without the collector: a full collection of all that Django has loaded falls on whoever happens to tip the scale.
+def test_setup_imports_few_modules_of_ours_and_hardly_any_of_others() -> None:
+    # What it takes in milliseconds depends on the machine: ``python -m benchmarks.startup``.
     script = """
-import django, gc
-gc.disable()
-before = time.process_time()
+import django
 django.setup()
-print(json.dumps(time.process_time() - before))
+print(json.dumps(sorted(sys.modules)))
 """
-    site(script)  # compiles
-    added = [site(script, app=True) - site(script, app=False) for _ in range(9)]
-    assert statistics.median(added) <= 0.030, added
+    added = set(site(script, app=True)) - set(site(script, app=False))
+    ours = {name for name in added if name.startswith("django_oauth_flows")}
+    assert len(ours) <= 60, sorted(ours)
+    assert len(added - ours) <= 20, sorted(added - ours)
 
 
 @pytest.mark.security("V07")

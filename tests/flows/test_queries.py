@@ -65,6 +65,7 @@ def test_the_connections_page_costs_the_same_for_one_and_for_ten(
 def test_connecting_costs_at_most_sixteen_statements_and_reconnecting_nineteen(
     provider: Provider, user: User, browser: Client
 ) -> None:
+    at_once = database.vendor == "postgresql"  # what is stored is one statement there
     usage.flush()  # what earlier tests have used is written after a request
 
     def dance(start_url: str) -> list[str]:
@@ -75,7 +76,7 @@ def test_connecting_costs_at_most_sixteen_statements_and_reconnecting_nineteen(
 
     first = dance("/oauth/connect/fake/")
     assert user.oauth_connections.count() == 1
-    assert len(first) <= 16, "\n".join(first)
+    assert len(first) <= (9 if at_once else 16), "\n".join(first)
     again = dance(f"/oauth/connections/{Connection.objects.get().pk}/reconnect/")
-    assert len(again) <= 19, "\n".join(again)
+    assert len(again) <= (18 if at_once else 19), "\n".join(again)
     assert Connection.objects.count() == 1

@@ -741,7 +741,7 @@ def test_a_parked_grant_that_cannot_be_stored_goes_on_waiting(
     page = walk(browser, provider)["Location"]
 
     def broken(execute: Any, sql: str, *args: Any) -> Any:
-        if sql.startswith("INSERT") and "oauth_flows_token" in sql:
+        if "INSERT INTO" in sql and "oauth_flows_token" in sql:
             raise DatabaseError("disk full")
         return execute(sql, *args)
 
@@ -822,7 +822,7 @@ def test_a_database_that_fails_after_the_exchange_leaves_no_half_connection_and_
     callback = begin(browser, provider)
 
     def broken(execute: Any, sql: str, *args: Any) -> Any:
-        if sql.startswith("INSERT") and "oauth_flows_token" in sql:
+        if "INSERT INTO" in sql and "oauth_flows_token" in sql:
             raise error
         return execute(sql, *args)
 

@@ -17,7 +17,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.snapshot import read
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Token
-from django_oauth_flows.statements import Insert, Select, Slot, Update
+from django_oauth_flows.statements import AtOnce, Insert, Select, Slot, Update
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -177,6 +177,113 @@ def test_a_refused_insert_breaks_the_transaction_as_djangos_does(connection: Con
     with pytest.raises(IntegrityError), transaction.atomic():
         Insert[Token]().run(twin)
     assert Token.objects.count() == 1
+
+
+_OF_USER = Select(lambda: AuthorizationRequest.objects.filter(user=Slot("user_id")).order_by(), limit=1)
+
+
+def test_an_insert_is_left_undone_if_its_condition_finds_a_row(user: User, provider: Provider) -> None:
+    insert = Insert[AuthorizationRequest](expires_at=DatabaseNow())
+    first, second = a_request(user, provider), a_request(user, provider)
+
+    def save(request: AuthorizationRequest) -> bool:
+        return insert.run(request, unless=_OF_USER.bound(using="default", user_id=user.pk))
+
+    assert (save(first), save(second)) == (True, False)
+    assert (first._state.adding, second._state.adding) == (False, True)
+    assert AuthorizationRequest.objects.get().pk == first.pk
+
+
+def test_who_listens_hears_of_an_insert_with_a_condition_only_if_it_is_done(user: User, provider: Provider) -> None:
+    heard: list[Any] = []
+    post_save.connect(listen := lambda instance, **_: heard.append(instance.pk), sender=AuthorizationRequest)
+    insert = Insert[AuthorizationRequest](expires_at=DatabaseNow())
+    requests = [a_request(user, provider) for _ in range(2)]
+    try:
+        for request in requests:
+            insert.run(request, unless=_OF_USER.bound(using="default", user_id=user.pk))
+    finally:
+        post_save.disconnect(listen, sender=AuthorizationRequest)
+    assert heard == [requests[0].pk]
+
+
+at_once_only = pytest.mark.skipif(
+    "database.vendor != 'postgresql'", reason="PostgreSQL takes several statements as one"
+)
+
+
+def several(user: User, provider: Provider, *requests: AuthorizationRequest) -> AtOnce:
+    """Return an AtOnce that inserts ``requests`` and renames the provider."""
+    at_once = AtOnce(using="default")
+    insert = Insert[AuthorizationRequest](expires_at=DatabaseNow())
+    for request in requests:
+        at_once.insert(insert, request)
+    rename = Update(lambda: (Provider.objects.filter(pk=Slot("id")), {"name": Slot("name")}))
+    at_once.update(rename, id=provider.pk, name="100 % renamed")
+    return at_once
+
+
+@at_once_only
+def test_several_statements_are_one(user: User, provider: Provider, django_assert_num_queries: Any) -> None:
+    requests = [a_request(user, provider) for _ in range(2)]
+    with django_assert_num_queries(1):
+        assert several(user, provider, *requests).run()
+    assert {request.pk for request in AuthorizationRequest.objects.all()} == {request.pk for request in requests}
+    assert not any(request._state.adding for request in requests)
+    provider.refresh_from_db()
+    assert provider.name == "100 % renamed"
+
+
+@at_once_only
+def test_several_statements_do_nothing_if_their_condition_finds_a_row(user: User, provider: Provider) -> None:
+    a_request(user, provider, expires_at=datetime.fromisoformat("2030-01-01T00:00Z")).save()
+    found = _OF_USER.bound(using="default", user_id=user.pk)
+    request = a_request(user, provider)
+    assert not several(user, provider, request).run(unless=found)
+    assert request._state.adding
+    assert AuthorizationRequest.objects.count() == 1
+    provider.refresh_from_db()
+    assert provider.name != "100 % renamed"
+    nobody = _OF_USER.bound(using="default", user_id=0)
+    assert several(user, provider, request).run(unless=nobody)
+    assert AuthorizationRequest.objects.count() == 2
+
+
+@at_once_only
+@pytest.mark.django_db(transaction=True)
+def test_of_several_statements_that_fail_nothing_stays(user: User, provider: Provider) -> None:
+    twins = [a_request(user, provider) for _ in range(2)]
+    twins[1].state_hash = twins[0].state_hash
+    with pytest.raises(IntegrityError):
+        several(user, provider, *twins).run()
+    assert not AuthorizationRequest.objects.exists()
+    provider.refresh_from_db()
+    assert provider.name != "100 % renamed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_statements_are_one_only_where_nobody_would_notice() -> None:
+    assert AtOnce.is_possible(Connection, Token) == (database.vendor == "postgresql")
+    with transaction.atomic():
+        assert not AtOnce.is_possible(Connection, Token)
+    post_save.connect(listen := lambda **_: None, sender=Token)
+    try:
+        assert not AtOnce.is_possible(Connection, Token)
+    finally:
+        post_save.disconnect(listen, sender=Token)
+
+
+class Spread:
+    """Tokens are written to a database of their own."""
+
+    def db_for_write(self, model: type[Any], **hints: Any) -> str:
+        return "elsewhere" if model is Token else "default"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_statements_are_one_only_on_one_database(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [f"{__name__}.Spread"]
+    assert not AtOnce.is_possible(Connection, Token)
 
 
 @pytest.mark.django_db(transaction=True)
