@@ -211,8 +211,3 @@ class DatabaseNow(Now):
 def split_scopes(text: str) -> tuple[str, ...]:
     """Split on white space, drop duplicates, keep order."""
     return tuple(dict.fromkeys(text.split()))
-
-
-def join_scopes(scopes: Iterable[str]) -> str:
-    """Join for people."""
-    return " ".join(scopes)

@@ -14,10 +14,13 @@ from django.db.models import F, Model, QuerySet
 M = TypeVar("M", bound=Model)
 
 
-def hold(rows: QuerySet[M]) -> list[M]:
-    """Begin a transaction by reading ``rows`` as they are now; nobody else changes them until it ends."""
+def hold(rows: QuerySet[M], *, deleting: bool = False) -> list[M]:
+    """Begin a transaction by reading ``rows`` as they are now; nobody else changes them until it ends.
+
+    With ``deleting``, nobody else inserts what refers to them either: the deletion would fail for it.
+    """
     write_first(rows)
-    return list(locked(rows.order_by("pk")))
+    return list(locked(rows.order_by("pk"), deleting=deleting))
 
 
 def write_first(rows: QuerySet[M]) -> None:
@@ -30,9 +33,9 @@ def write_first(rows: QuerySet[M]) -> None:
         rows.update(**{key: F(key)})
 
 
-def locked(rows: QuerySet[M]) -> QuerySet[M]:
+def locked(rows: QuerySet[M], *, deleting: bool = False) -> QuerySet[M]:
     """Let ``rows`` be locked as they are read, in a transaction that has written already.
 
-    Rows that only refer to them may still be inserted, where the database can tell the two.
+    Unless it is for ``deleting``, rows that only refer to them may still be inserted, where the database can tell the two.
     """
-    return rows.select_for_update(no_key=connections[rows.db].features.has_select_for_no_key_update)
+    return rows.select_for_update(no_key=not deleting and connections[rows.db].features.has_select_for_no_key_update)

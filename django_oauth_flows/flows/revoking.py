@@ -129,7 +129,7 @@ def discard(
 
 def end_for_deletion(connection: Connection) -> None:
     """Queue the revocation of a connection whose row is being deleted, in that transaction."""
-    present, shared = hold_grant(connection)
+    present, shared = hold_grant(connection, deleting=True)
     if present is not None:
         _take_token(present, allowed=not shared, reason=Revocation.Reason.DELETED)
 

@@ -44,31 +44,31 @@ def is_shared(connection: Connection) -> bool:
     return bool(shares_grant([connection]))
 
 
-def hold_grant(connection: Connection) -> tuple[Connection | None, bool]:
-    """Hold the connection for a disconnect; return it as it is now (None: gone), and whether another stands on its grant.
+def hold_grant(connection: Connection, *, deleting: bool = False) -> tuple[Connection | None, bool]:
+    """Hold the connection for a disconnect, or for ``deleting`` its row.
 
-    Those others are held as well: of two owners who leave at once, the later finds the earlier gone, and ends the grant.
+    Return it as it is now (None: gone), and whether another stands on its grant. Those others are held as well: of two owners who leave at once, the later finds the earlier gone, and ends the grant.
     """
     write_first(_rows().filter(pk=connection.pk))  # the provider may have to be read
-    held = hold(_rows().filter(_standing_with(connection)))
+    held = hold(_rows().filter(_standing_with(connection)), deleting=deleting)
     current = next((row for row in held if row.pk == connection.pk), None)
     if current is not None:
         current.provider = connection.provider
         if _grant_key(current) != _grant_key(
             connection
         ):  # given to another owner, or its account learnt, since it was read
-            held = hold(_rows().filter(_standing_with(current)))
+            held = hold(_rows().filter(_standing_with(current)), deleting=deleting)
     shared = any(row.pk != connection.pk and row.status != Connection.Status.REVOKED for row in held)
     return current, shared
 
 
 def hold_grants(rows: QuerySet[Connection]) -> None:
-    """Hold all of ``rows``, and what stands on their grants, in one order."""
+    """Hold all of ``rows``, which are about to be deleted, and what stands on their grants, in one order."""
     write_first(rows)
     wanted = Q(pk__in=[])
     for connection in rows.select_related("provider"):
         wanted |= _standing_with(connection)
-    hold(_rows().filter(wanted))
+    hold(_rows().filter(wanted), deleting=True)
 
 
 def _reaches_others(provider: Provider) -> bool:

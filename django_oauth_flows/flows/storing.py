@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, router, transaction
+from django.db import DatabaseError, IntegrityError, router, transaction
 from django.db.models import F
 
 from django_oauth_flows.exceptions import AuthorizationError
@@ -148,15 +148,24 @@ _CONNECTED = Update(
 def store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: ConnectionEvent.Kind) -> Connection:
     """Create the connection, or replace ``mine``'s grant, in one transaction; announce it after the commit.
 
-    A concurrent creation of the same account is met by replacing what the other one stored. Raises
-    :class:`AuthorizationError` (``account_in_use``, ``not_allowed``) for what another owner was faster to have.
+    A concurrent creation of the same account is met by replacing what the other one stored, a concurrent deletion by
+    creating it anew. Raises :class:`AuthorizationError` (``account_in_use``, ``not_allowed``) for what another owner was
+    faster to have, and for a reconnect of what is no longer there.
     """
     try:
         return _store(holding, grant, mine=mine, kind=kind)
     except IntegrityError:
         if mine is not None or holding.identity.subject is None:
             raise
-        return _store(holding, grant, mine=neighbours(holding).mine, kind=kind)
+    except DatabaseError:
+        if mine is None or Connection.objects.using(router.db_for_write(Connection)).filter(pk=mine.pk).exists():
+            raise
+        if holding.request is not None and holding.request.reconnects_id is not None:
+            raise AuthorizationError("This connection was deleted meanwhile.", code="not_allowed") from None
+    mine = neighbours(holding).mine
+    if mine is None and kind == ConnectionEvent.Kind.REAUTHORIZED:
+        kind = ConnectionEvent.Kind.AUTHORIZED
+    return _store(holding, grant, mine=mine, kind=kind)
 
 
 def store_new(holding: Holding, grant: Grant, request: AuthorizationRequest) -> Connection | None:

@@ -79,10 +79,9 @@ def callback(request: HttpRequest, *, slug: str, answer: Secret) -> HttpResponse
 def _go_on(request: HttpRequest, completion: Completion) -> HttpResponse:
     if completion.kind == "in_progress":
         return page(request, "in_progress.html", {}, status=202)
-    if completion.kind in ("different_account", "account_shared"):
+    if completion.cookie is not None:  # the user has to be asked first
         response = SeeOther(reverse("oauth_flows:parked", args=[completion.request_id]))
-        if completion.cookie is not None:  # else this is a repeat, and the browser has it
-            set_cookie(request, response, completion.cookie)
+        set_cookie(request, response, completion.cookie)
         return response
     response = SeeOther(flows.safe_next_url(completion.next_url) or connections_url(request, completion.connection))
     response.delete_cookie(cookie_name(completion.request_id), path=request.path, samesite="Lax")

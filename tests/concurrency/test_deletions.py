@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import IntegrityError, connections
 from django.db import connection as database
-from django.db import connections
 
 from django_oauth_flows import flows
 from django_oauth_flows.admin.draining import delete_drained
-from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation, Token
+from django_oauth_flows.flows.history import record
+from django_oauth_flows.models import (
+    AuthorizationRequest,
+    Connection,
+    ConnectionEvent,
+    Provider,
+    Revocation,
+    Token,
+)
 from django_oauth_flows.testing import Answer, Delay
 from django_oauth_flows.testing.factories import (
     answer,
@@ -107,6 +116,55 @@ def test_a_drained_provider_is_deleted_while_an_account_is_imported(
         pause_at=("INSERT", "oauth_flows_token"),
     )
     assert "eadlock" not in str(ended)
+
+
+@needs_row_locks
+def test_an_event_that_is_recorded_meanwhile_does_not_stop_a_deletion(connection: Connection) -> None:
+    def note() -> None:
+        with suppress(IntegrityError):  # it comes too late
+            record(ConnectionEvent.Kind.PAUSED, connection)
+
+    table = database.ops.quote_name("oauth_flows_connection")
+    ended = at_once(Connection.objects.get().delete, note, pause_at=("DELETE", f"FROM {table}"))
+    assert not [error for error in ended if isinstance(error, Exception)]
+    assert not Connection.objects.exists()
+
+
+def test_an_account_is_imported_while_its_connection_is_deleted(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    mine = make_connection(provider, user, fake)
+    with meanwhile(mine.delete, after=("SELECT", "parameters_digest")):
+        imported = flows.import_connection(provider, user, access_token="canary_tok", subject="account-1")
+    assert Connection.objects.get() == imported
+    assert flows.access_token(imported) == "canary_tok"
+
+
+def test_an_account_is_connected_while_its_connection_is_deleted(
+    provider: Provider, user: User, browser: Client, fake: FakeProvider
+) -> None:
+    mine = make_connection(provider, user, fake)
+    callback = begin(browser, provider)
+    with meanwhile(Connection.objects.get().delete, after=("SELECT", "parameters_digest")):
+        assert answer(browser, callback).status_code == 303
+    connection = user.oauth_connections.get()
+    assert connection.pk != mine.pk
+    assert [event.kind for event in connection.events.all()] == ["authorized"]
+    assert flows.access_token(connection)
+
+
+def test_a_reconnect_of_a_connection_that_is_deleted_meanwhile_gives_its_grant_back(
+    user: User, browser: Client, fake: FakeProvider
+) -> None:
+    provider = make_provider(fake, revocation_effect="token")
+    mine = make_connection(provider, user, fake)
+    callback = consent(browser.post(f"/oauth/connections/{mine.pk}/reconnect/")["Location"])
+    with meanwhile(Connection.objects.get().delete, after=("SELECT", "parameters_digest")):
+        page = answer(browser, callback)
+    assert page.status_code == 400
+    assert "not_allowed" in page.content.decode()
+    assert not Connection.objects.exists()
+    assert not [grant for grant in fake.oauth2.grants if grant.alive]
 
 
 def test_a_connection_is_deleted_by_whoever_read_it_before_its_transfer(
