@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from django.db import connections
 from django.db.models import Model
+from django.db.models.base import ModelState
+from django.db.models.signals import post_init, pre_init
 
 from django_oauth_flows.statements.binding import Written
 
@@ -30,10 +32,17 @@ class _Part:
     start: int
     owner: int | None  # position of the part that it is related to
     relation: Any
+    plain: bool  # one of our own models, which do nothing of their own when an instance is made
 
     def build(self, alias: str, row: list[Any]) -> Any:
-        values = row[self.start : self.start + len(self.names)]
-        return self.model.from_db(alias, self.names, values)
+        model, values = self.model, row[self.start : self.start + len(self.names)]
+        if not self.plain or pre_init.has_listeners(model) or post_init.has_listeners(model):
+            return model.from_db(alias, self.names, values)
+        instance = model.__new__(model)
+        instance.__dict__.update(zip(self.names, values, strict=True))
+        instance._state = ModelState()
+        instance._state.adding, instance._state.db = False, alias
+        return instance
 
 
 class Select(Generic[M]):
@@ -115,7 +124,8 @@ class Select(Generic[M]):
         if path in self._columns:
             wanted = self._columns[path](target)
             names = [name for name in names if name in wanted]
-        return _Part(target, tuple(names), start, owner, relation)
+        plain = target._meta.app_label == "oauth_flows"
+        return _Part(target, tuple(names), start, owner, relation, plain)
 
 
 class _Converted(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 from django.db import IntegrityError, connections, transaction
 from django.db import connection as database
 from django.db.models import F
-from django.db.models.signals import post_save
+from django.db.models.signals import post_init, post_save
 
 from django_oauth_flows import flows
 from django_oauth_flows.fields import DatabaseNow
@@ -62,6 +62,16 @@ def test_it_reads_every_column_of_token_connection_and_provider(
     assert now.tzinfo is not None
     assert (token._state.db, token._state.adding) == ("default", False)
     assert {type(value) for value in values(token).values()} == {type(value) for value in values(expected).values()}
+
+
+def test_who_listens_to_instances_being_made_hears_of_each(connection: Connection) -> None:
+    heard: list[Any] = []
+    post_init.connect(listen := lambda instance, **_: heard.append(instance.pk), sender=Provider)
+    try:
+        assert heard == []
+        assert read(connection.pk).provider.pk in heard
+    finally:
+        post_init.disconnect(listen, sender=Provider)
 
 
 def test_the_rest_of_the_user_is_read_when_asked_for(
