@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from django_oauth_flows.flows.calling import access_token, client_session, session
     from django_oauth_flows.flows.completing import complete_authorization
+    from django_oauth_flows.flows.fleet import refresh_due
     from django_oauth_flows.flows.importing import import_connection
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
     from django_oauth_flows.flows.refreshing import refresh
@@ -34,6 +35,7 @@ _HOMES = {
     "parked": "parking",
     "redirect_uri": "starting",
     "refresh": "refreshing",
+    "refresh_due": "fleet",
     "revoke": "revoking",
     "revoke_all": "revoking",
     "safe_next_url": "returning",
@@ -56,6 +58,7 @@ __all__ = [
     "parked",
     "redirect_uri",
     "refresh",
+    "refresh_due",
     "revoke",
     "revoke_all",
     "safe_next_url",

@@ -64,6 +64,11 @@ def harmless_alias(token_id: UUID) -> Iterator[str]:
         yield alias
 
 
+def in_callers_transaction() -> bool:
+    """Tell whether what is written now on the home database can still be rolled back by the caller."""
+    return _in_callers_transaction(connections[router.db_for_write(Token)])
+
+
 def commits_harm_caller() -> bool:
     """Tell whether the caller is in a transaction on SQLite, which could not write any more after a commit of ours."""
     connection = connections[router.db_for_write(Token)]

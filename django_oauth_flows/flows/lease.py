@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import time
 import uuid
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import Error, InterfaceError, OperationalError
+from django.db import Error, InterfaceError, OperationalError, connections, transaction
 from django.db.models import F, Q
 
 from django_oauth_flows.exceptions import TokenUnavailable
@@ -17,13 +18,15 @@ from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.durable import SAVE_LOCK_TIMEOUT, claiming, committing, noted, reconnected
 from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
 from django_oauth_flows.flows.history import logger
+from django_oauth_flows.flows.snapshot import Snapshot, read
 from django_oauth_flows.models import Token
 from django_oauth_flows.models.token import AT_REST
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from django_oauth_flows.flows.snapshot import Snapshot
+    from django.db.models import QuerySet
+
     from django_oauth_flows.flows.values import Grant
     from django_oauth_flows.models import Provider
 
@@ -141,22 +144,70 @@ def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
     Unless forced, a row that failed lately is left alone until its ``not_before``. Raises :class:`CannotPersist`.
     """
     worker, ends = uuid.uuid4(), time.monotonic() + lease_seconds(snapshot.provider)
-    free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=DatabaseNow())
-    if not force:
-        free &= Q(not_before=None) | Q(not_before__lte=DatabaseNow())
+    row = Token.objects.using(alias).filter(pk=snapshot.token.pk, generation=snapshot.token.generation)
     with claiming(alias):
-        taken = (
-            Token.objects.using(alias)
-            .filter(free, pk=snapshot.token.pk, generation=snapshot.token.generation)
-            .update(
-                lease_owner=worker,
-                lease_expires_at=DatabaseNow() + timedelta(seconds=lease_seconds(snapshot.provider)),
-                attempt_id=worker,
-                attempt_started_at=DatabaseNow(),
-                attempt_count=F("attempt_count") + 1,
-            )
-        )
+        taken = row.filter(free(force=force)).update(**_taken(worker, snapshot.provider))
     return Lease(alias, snapshot, worker, ends) if taken else None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease that was taken together with others, before its row was read. To be used at once, or it runs out."""
+
+    alias: str
+    connection_id: uuid.UUID
+    worker: uuid.UUID
+    ends: float  # by this process's monotonic clock
+
+    def lease(self) -> Lease | None:
+        """Read the row; None if it has moved on. Raises :class:`Disconnected` if it is gone."""
+        snapshot = read(self.connection_id, using=self.alias)
+        if snapshot.token.lease_owner != self.worker:
+            return None
+        snapshot.token.attempt_count -= 1  # as it was before this attempt
+        return Lease(self.alias, snapshot, self.worker, self.ends)
+
+
+def claim(due: QuerySet[Token], provider: Provider, *, size: int) -> list[Claim]:
+    """Take the leases of at most ``size`` of ``provider``'s ``due`` rows in one UPDATE, and journal their attempts.
+
+    Any number of workers may do so at once: each row goes to one of them.
+    """
+    alias, worker, ends = due.db, uuid.uuid4(), time.monotonic() + lease_seconds(provider)
+    waiting = due.filter(free()).order_by("next_refresh_at")
+    # Without such locks (SQLite) a transaction that begins by reading may not go on to write; two may then choose the same.
+    skips = connections[alias].features.has_select_for_update_skip_locked
+    with transaction.atomic(using=alias) if skips else nullcontext():
+        if skips:
+            waiting = waiting.select_for_update(skip_locked=True, of=_itself(alias))
+        chosen = dict(waiting.values_list("pk", "connection_id")[:size])
+        rows = Token.objects.using(alias).filter(free(), pk__in=chosen)
+        if rows.update(**_taken(worker, provider)) < len(chosen):
+            ours = Token.objects.using(alias).filter(pk__in=chosen, lease_owner=worker).values_list("pk", flat=True)
+            chosen = {pk: chosen[pk] for pk in ours}
+    return [Claim(alias, connection_id, worker, ends) for connection_id in chosen.values()]
+
+
+def _itself(alias: str) -> tuple[str, ...]:
+    """Return what limits a lock to the token's own row, where the database can: MariaDB cannot."""
+    return ("self",) if connections[alias].features.has_select_for_update_of else ()
+
+
+def free(*, force: bool = False) -> Q:
+    """Return what finds rows that nobody is refreshing; unless ``force``, none that failed lately."""
+    unleased = Q(lease_expires_at=None) | Q(lease_expires_at__lt=DatabaseNow())
+    return unleased if force else unleased & (Q(not_before=None) | Q(not_before__lte=DatabaseNow()))
+
+
+def _taken(worker: uuid.UUID, provider: Provider) -> dict[str, Any]:
+    """Return the columns of a lease that begins now, with its entry in the journal."""
+    return {
+        "lease_owner": worker,
+        "lease_expires_at": DatabaseNow() + timedelta(seconds=lease_seconds(provider)),
+        "attempt_id": worker,
+        "attempt_started_at": DatabaseNow(),
+        "attempt_count": F("attempt_count") + 1,
+    }
 
 
 def lease_seconds(provider: Provider) -> float:

@@ -101,6 +101,32 @@ def reissued(snapshot: Snapshot) -> Snapshot:
     return _obtain(snapshot, seconds=seconds, force=True, other_than=snapshot.token.generation)
 
 
+def attempt(lease: Lease, *, seconds: float) -> Snapshot:
+    """Ask the provider once (twice if its answer is lost) and store what it says. Holds the lease, no transaction."""
+    requested_at = lease.snapshot.present()
+    try:
+        tokens = _ask(lease.snapshot, seconds=seconds)
+    except DecryptionError:
+        needs_reauthorization(lease.snapshot, Connection.Reason.UNDECRYPTABLE, lease=lease)
+        raise ReauthorizationRequiredError(
+            "The stored tokens can no longer be read.", reason=Connection.Reason.UNDECRYPTABLE
+        ) from None
+    except (ConfigurationError, RequestBlocked) as error:
+        lease.release(failure=error.code, answered=True)
+        raise
+    except TokenEndpointError as error:
+        return _failed(lease, error)
+    grant = Grant.of(
+        tokens,
+        kept=lease.snapshot.provider.registration(lease.snapshot.connection.parameters).dialect.kept_token_fields,
+    )
+    if not lease.save(grant, requested_at=requested_at):
+        return _overtaken(lease, grant)
+    after = read(lease.snapshot.connection.pk, using=lease.alias)
+    mark_refreshed(lease, grant, after)
+    return after
+
+
 def _refreshed_early(snapshot: Snapshot) -> Snapshot:
     """Try to refresh a token that is still valid; a failure is no error, the present token is served."""
     backing_off = snapshot.token.not_before is not None and snapshot.token.not_before > snapshot.now
@@ -112,7 +138,7 @@ def _refreshed_early(snapshot: Snapshot) -> Snapshot:
     try:
         with durable_alias(snapshot.token.pk) as alias:
             lease = acquire(snapshot, alias=alias, force=False)
-            return snapshot if lease is None else _attempt(lease, seconds=budget)
+            return snapshot if lease is None else attempt(lease, seconds=budget)
     except (CannotPersist, ReauthorizationRequiredError, TokenUnavailable, ConfigurationError, DecryptionError):
         return snapshot
 
@@ -133,7 +159,7 @@ def _obtain(
         while time.monotonic() < give_up:
             lease = acquire(snapshot, alias=alias, force=force)
             if lease is not None:
-                return _attempt(lease, seconds=seconds)
+                return attempt(lease, seconds=seconds)
             snapshot = read(snapshot.connection.pk, using=alias)
             check_servable(snapshot)
             moved = snapshot.token.generation != first
@@ -163,32 +189,6 @@ def _check_renewable(snapshot: Snapshot, *, force: bool) -> None:
     if not force and token.not_before is not None and token.not_before > snapshot.now:
         wait = int((token.not_before - snapshot.now).total_seconds()) + 1
         raise TokenUnavailable("The token has expired, and refreshing it failed a moment ago.", retry_after=wait)
-
-
-def _attempt(lease: Lease, *, seconds: float) -> Snapshot:
-    """Ask the provider once (twice if its answer is lost) and store what it says. Holds the lease, no transaction."""
-    requested_at = lease.snapshot.present()
-    try:
-        tokens = _ask(lease.snapshot, seconds=seconds)
-    except DecryptionError:
-        needs_reauthorization(lease.snapshot, Connection.Reason.UNDECRYPTABLE, lease=lease)
-        raise ReauthorizationRequiredError(
-            "The stored tokens can no longer be read.", reason=Connection.Reason.UNDECRYPTABLE
-        ) from None
-    except (ConfigurationError, RequestBlocked) as error:
-        lease.release(failure=error.code, answered=True)
-        raise
-    except TokenEndpointError as error:
-        return _failed(lease, error)
-    grant = Grant.of(
-        tokens,
-        kept=lease.snapshot.provider.registration(lease.snapshot.connection.parameters).dialect.kept_token_fields,
-    )
-    if not lease.save(grant, requested_at=requested_at):
-        return _overtaken(lease, grant)
-    after = read(lease.snapshot.connection.pk, using=lease.alias)
-    mark_refreshed(lease, grant, after)
-    return after
 
 
 def _ask(snapshot: Snapshot, *, seconds: float) -> TokenResponse:

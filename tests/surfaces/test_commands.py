@@ -470,3 +470,68 @@ def test_a_command_explains_itself(command: str) -> None:
     assert "--dry-run" in text
     if command == "reencrypt_secrets":
         assert '["<new>", "SECRET_KEY"]' in text
+
+
+# Refreshing
+
+
+def due_at(provider: Provider, user: User, fake: FakeProvider, count: int) -> None:
+    for number in range(count):
+        shift_expiry(make_connection(provider, user, fake, subject=f"account-{number}"), timedelta(seconds=-1))
+
+
+def test_a_sweep_says_what_it_did_in_a_table(provider: Provider, user: User, fake: FakeProvider) -> None:
+    assert run("refresh_connections", "--workers=1") == "Nothing is due.\n"
+    due_at(provider, user, fake, 3)
+    fake.oauth2.grants[0].alive = False
+    assert run("refresh_connections", "--dry-run") == "3 due\n"
+    assert fake.count("token") == 0
+    assert [line.split() for line in run("refresh_connections", "--workers=1").splitlines()] == [
+        ["provider", "refreshed", "need", "their", "user", "overtaken", "failed"],
+        ["fake", "2", "1", "0", "0"],
+    ]
+
+
+def test_a_sweep_that_could_not_refresh_all_says_why_and_fails(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    due_at(provider, user, fake, 5)
+    fake.script("token", *[Answer(503, "down")] * 3)
+    stderr = io.StringIO()
+    with pytest.raises(CommandError, match="keep their tokens") as failure:
+        run("refresh_connections", "--workers=1", "--verbosity=0", stderr=stderr)
+    assert failure.value.returncode == 1
+    assert stderr.getvalue().splitlines() == [
+        "fake: 3 failed: provider_unreachable",
+        "fake: left alone after 3 failures in a row",
+    ]
+
+
+def test_a_sweep_takes_a_provider_and_a_time(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_connection(provider, user, fake, expires_in=timedelta(hours=1))
+    assert run("refresh_connections", "--dry-run", "--within=2h") == "1 due\n"
+    assert run("refresh_connections", "--dry-run", "--within=30m", "--provider=fake") == "0 due\n"
+    assert "fake" in run("refresh_connections", "--within=1d", "--provider=fake", "--workers=1")
+
+
+def test_a_sweep_shows_how_far_it_is(provider: Provider, user: User, fake: FakeProvider) -> None:
+    due_at(provider, user, fake, 2)
+    terminal = Terminal()
+    run("refresh_connections", "--workers=1", stderr=terminal)
+    assert "connections [##############################] 2/2" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--provider=nobody", "no provider 'nobody'"),
+        ("--within=soon", "a number with a unit"),
+        ("--within=1 h", "a number with a unit"),
+        ("--within=-5m", "a number with a unit"),
+        ("--within=9999999d", "a number with a unit"),
+        ("--workers=0", "at least 1"),
+    ],
+)
+def test_a_sweep_refuses_what_makes_no_sense(option: str, says: str) -> None:
+    with pytest.raises(CommandError, match=says):
+        run("refresh_connections", option)

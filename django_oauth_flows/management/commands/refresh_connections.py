@@ -1,0 +1,99 @@
+"""``manage.py refresh_connections``: every few minutes, from cron; any number may run at once."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from django_oauth_flows import flows
+from django_oauth_flows.flows.fleet import WORKERS, due
+from django_oauth_flows.management.progress import Progress
+from django_oauth_flows.models import Provider
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+    from django_oauth_flows.flows.fleet import Sweep
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+COLUMNS = ("provider", "refreshed", "need their user", "overtaken", "failed")
+
+
+class Command(BaseCommand):
+    """Report per provider what was done; exit with 1 if something could not be refreshed for now."""
+
+    help = (
+        "Refresh the tokens that are due, so that no call has to wait for one. Safe beside the site and beside itself: "
+        "each token is refreshed once. What fails for now keeps its token and is tried again by a later run."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Define the options."""
+        parser.add_argument("--provider", metavar="SLUG", help="Only the connections at this provider.")
+        parser.add_argument(
+            "--within",
+            metavar="TIME",
+            default="0s",
+            help="Also what falls due that soon, such as 90s, 30m, 12h or 2d: before a maintenance, say.",
+        )
+        parser.add_argument(
+            "--workers", type=int, default=WORKERS, help=f"Refreshes under way at once (default: {WORKERS})."
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Only count what is due.")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Sweep once."""
+        if options["workers"] < 1:
+            raise CommandError("--workers must be at least 1.")
+        within, provider = _duration(options["within"]), self._provider(options["provider"])
+        total = due(provider=provider, within=within).count()
+        if options["dry_run"]:
+            self.stdout.write(f"{total} due")
+            return
+        progress = Progress(self.stderr, "connections", total=total, quiet=options["verbosity"] == 0)
+        sweeps = flows.refresh_due(
+            provider=options["provider"], within=within, workers=options["workers"], advance=progress.advance
+        )
+        progress.close()
+        self._report(sweeps)
+        if any(sweep.failed for sweep in sweeps):
+            raise CommandError("Some could not be refreshed for now; they keep their tokens.", returncode=1)
+
+    def _provider(self, slug: str | None) -> Provider | None:
+        if slug is None:
+            return None
+        provider = Provider.objects.filter(slug=slug).first()
+        if provider is None:
+            raise CommandError(f"There is no provider {slug!r}.")
+        return provider
+
+    def _report(self, sweeps: list[Sweep]) -> None:
+        """Print a table, and the causes of failures below it."""
+        if not sweeps:
+            self.stdout.write("Nothing is due.")
+            return
+        rows = [COLUMNS, *map(_row, sweeps)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+        for row in rows:
+            cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+            self.stdout.write("  ".join([row[0].ljust(widths[0]), *cells]))
+        for sweep in sweeps:
+            for code, count in sweep.failures.most_common():
+                self.stderr.write(f"{sweep.provider.slug}: {count} failed: {code}")
+            if sweep.is_given_up:
+                self.stderr.write(f"{sweep.provider.slug}: left alone after {sweep.failed_in_a_row} failures in a row")
+
+
+def _row(sweep: Sweep) -> tuple[str, ...]:
+    counts = (sweep.refreshed, sweep.needs_reauthorization, sweep.overtaken, sweep.failed)
+    return (sweep.provider.slug, *map(str, counts))
+
+
+def _duration(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if found is None:
+        raise CommandError("--within is a number with a unit: 90s, 30m, 12h or 2d.")
+    return timedelta(seconds=int(found[1]) * UNITS[found[2]])

@@ -1,0 +1,255 @@
+"""A sweep refreshes whatever is due, each connection once, however many workers are at it."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection as database
+from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from django_oauth_flows import flows
+from django_oauth_flows.exceptions import CannotPersist
+from django_oauth_flows.fields import Ciphertext, DatabaseNow
+from django_oauth_flows.flows.fleet import FAILURES, due
+from django_oauth_flows.flows.lease import claim
+from django_oauth_flows.models import Connection, Provider, Token
+from django_oauth_flows.testing import Answer, Delay
+from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
+from django_oauth_flows.testing.faults import write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+
+    from django_oauth_flows.testing import FakeProvider
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def make_due(provider: Provider, user: User, fake: FakeProvider, count: int) -> list[Connection]:
+    """Return connections whose tokens have expired."""
+    made = [make_connection(provider, user, fake, subject=f"account-{number}") for number in range(count)]
+    for connection in made:
+        shift_expiry(connection, timedelta(seconds=-1))
+    return made
+
+
+def test_what_is_due_is_refreshed_and_everything_else_left_alone(
+    provider: Provider, user: User, make_user: Callable[..., User], fake: FakeProvider
+) -> None:
+    made = {name: make_connection(provider, user, fake, subject=name) for name in ("due", "fresh", "paused", "lost")}
+    away = make_connection(provider, make_user("away", is_active=False), fake, subject="away")
+    static = make_connection(make_provider(fake, slug="fake1", protocol="oauth1"), user, fake)
+    stopped = make_connection(make_provider(fake, slug="stopped"), user, fake)
+    Provider.objects.filter(slug="stopped").update(paused=True)
+    for connection in (made["due"], made["paused"], made["lost"], away, static, stopped):
+        shift_expiry(connection, timedelta(seconds=-1))
+    Connection.objects.filter(pk=made["paused"].pk).update(paused=True)
+    Token.objects.filter(connection=made["lost"]).update(refresh_token=None)
+    (sweep,) = flows.refresh_due()
+    assert (sweep.provider, sweep.refreshed, sweep.failed) == (provider, 1, 0)
+    assert fake.count("token") == 1
+    assert not due().exists()
+    assert flows.access_token(made["due"])
+    assert fake.count("token") == 1  # it is fresh
+    assert flows.refresh_due() == []
+
+
+def test_what_falls_due_soon_is_refreshed_on_request(provider: Provider, user: User, fake: FakeProvider) -> None:
+    connection = make_connection(provider, user, fake)
+    Token.objects.update(next_refresh_at=DatabaseNow() + timedelta(minutes=30))
+    assert flows.refresh_due(within=timedelta(minutes=29)) == []
+    (sweep,) = flows.refresh_due(within=timedelta(minutes=31))
+    assert sweep.refreshed == 1
+    assert Token.objects.get(connection=connection).generation == 2
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("lifetime", [3600, 0, -5])
+def test_a_token_that_is_due_again_at_once_is_refreshed_once_in_a_sweep(
+    lifetime: int, workers: int, provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    make_due(provider, user, fake, 3)
+    fake.oauth2.expires_in = lifetime
+    (sweep,) = flows.refresh_due(within=timedelta(days=1), workers=workers)
+    assert (sweep.refreshed, fake.count("token")) == (3, 3)
+
+
+def test_one_provider_can_be_swept_alone(provider: Provider, user: User, fake: FakeProvider) -> None:
+    other = make_provider(fake, slug="other")
+    make_due(provider, user, fake, 2)
+    make_due(other, user, fake, 3)
+    (sweep,) = flows.refresh_due(provider="other")
+    assert (sweep.provider, sweep.refreshed) == (other, 3)
+    assert due().count() == 2
+
+
+@pytest.mark.security("F01", "F05")
+def test_several_sweeps_at_once_refresh_each_connection_once(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    made = make_due(provider, user, fake, 12)
+    fake.script("token", *[Delay(0.1)] * 12)
+    sweeps: list[Any] = []
+
+    def run() -> None:
+        try:
+            sweeps.extend(flows.refresh_due(workers=3))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert fake.count("token") == 12
+    assert sum(sweep.refreshed for sweep in sweeps) == 12
+    assert [sweep.failed for sweep in sweeps if sweep.failed] == []
+    assert set(Token.objects.values_list("generation", "lease_owner", "attempt_id", "attempt_count")) == {
+        (2, None, None, 0)
+    }
+    for connection in made:
+        with flows.session(connection) as http:
+            assert http.get("/echo").status_code == 200
+    assert fake.count("token") == 12
+
+
+class Crowd:
+    """Answer as usual after a while, and note how many were waiting at once."""
+
+    def __init__(self) -> None:
+        self.now, self.most, self.lock = 0, 0, threading.Lock()
+
+    def play(self, handler: Any, normal: Callable[[], Answer]) -> None:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        threading.Event().wait(0.1)
+        with self.lock:
+            self.now -= 1
+        write(handler, normal())
+
+
+@pytest.mark.parametrize(("cap", "workers", "expected"), [(2, 6, 2), (8, 3, 3), (8, 1, 1)])
+def test_a_provider_is_asked_by_so_many_at_once(
+    cap: int, workers: int, expected: int, user: User, fake: FakeProvider
+) -> None:
+    provider, crowd = make_provider(fake, max_concurrency=cap), Crowd()
+    make_due(provider, user, fake, 8)
+    fake.script("token", *[crowd] * 8)
+    (sweep,) = flows.refresh_due(workers=workers)
+    assert (sweep.refreshed, crowd.most) == (8, expected)
+
+
+def test_a_provider_that_is_down_is_left_alone_and_nobody_has_to_reconnect(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    make_due(provider, user, fake, 10)
+    healthy = make_provider(fake, slug="other")
+    make_due(healthy, user, fake, 2)
+    fake.script("token", *[Answer(503, "down")] * FAILURES)
+    down, up = flows.refresh_due(workers=1)
+    assert (down.failures, down.refreshed, down.is_given_up) == ({"provider_unreachable": FAILURES}, 0, True)
+    assert (up.provider, up.refreshed) == (healthy, 2)
+    assert set(Connection.objects.values_list("status", flat=True)) == {"active"}
+    Token.objects.update(not_before=None)  # later
+    (again,) = flows.refresh_due()
+    assert (again.refreshed, again.failed) == (10, 0)
+
+
+def test_a_failure_in_between_gives_no_provider_up(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_due(provider, user, fake, 6)
+    down, normal = Answer(503, "down"), Delay(0)
+    fake.script("token", down, down, normal, down, down, normal)
+    (sweep,) = flows.refresh_due(workers=1)
+    assert (sweep.refreshed, sweep.failed, sweep.is_given_up) == (2, 4, False)
+
+
+def test_a_grant_that_is_over_asks_for_its_user_and_stops_nobody_else(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    make_due(provider, user, fake, 3)
+    fake.oauth2.grants[0].alive = False
+    lost = Token.objects.order_by("pk").last()
+    Token.objects.filter(pk=lost.pk).update(refresh_token=Ciphertext("v1.none.AAAA"))
+    (sweep,) = flows.refresh_due(workers=1)
+    marked = Connection.objects.filter(status="reauthorization_required")
+    expected = 2 if lost.connection.subject != "account-0" else 1
+    assert (sweep.needs_reauthorization, sweep.refreshed, sweep.failed) == (expected, 3 - expected, 0)
+    assert marked.count() == expected
+    assert flows.refresh_due() == []
+
+
+@pytest.mark.security("F07")
+def test_what_a_killed_worker_had_claimed_is_refreshed_when_its_lease_ends(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    make_due(provider, user, fake, 2)
+    assert len(claim(due(), provider, size=8)) == 2  # and then it is killed
+    assert flows.refresh_due() == []
+    Token.objects.update(lease_expires_at=DatabaseNow() - timedelta(seconds=1))
+    (sweep,) = flows.refresh_due()
+    assert sweep.refreshed == 2
+    assert fake.count("token") == 2
+
+
+def test_a_claim_that_was_overtaken_is_not_used(provider: Provider, user: User, fake: FakeProvider) -> None:
+    (connection,) = make_due(provider, user, fake, 1)
+    (found,) = claim(due(), provider, size=1)
+    Token.objects.update(lease_expires_at=DatabaseNow() - timedelta(seconds=1))
+    flows.access_token(connection)
+    assert found.lease() is None
+
+
+def test_an_owner_who_may_not_be_served_is_passed_over_and_looked_at_later(
+    provider: Provider, user: User, make_user: Callable[..., User], fake: FakeProvider, settings: Any
+) -> None:
+    (connection,) = make_due(provider, user, fake, 1)
+    away = make_user("away", is_active=False)
+    # It was given to somebody who is not who consented: only a look at them tells that they may not be served.
+    Connection.objects.filter(pk=connection.pk).update(owner_id=str(away.pk))
+    (sweep,) = flows.refresh_due()
+    assert (sweep.overtaken, fake.count("token")) == (1, 0)
+    token = Token.objects.get()
+    assert (token.lease_owner, token.attempt_count, token.last_failure) == (None, 0, "owner_inactive")
+    assert flows.refresh_due() == []
+
+
+def test_a_row_that_nobody_expected_stops_nobody_else(provider: Provider, user: User, fake: FakeProvider) -> None:
+    broken = make_provider(fake, slug="broken", dialect={"token_parameters": 5})
+    make_due(broken, user, fake, 2)
+    make_due(provider, user, fake, 2)
+    sweeps = {sweep.provider.slug: sweep for sweep in flows.refresh_due()}
+    assert sweeps["fake"].refreshed == 2
+    assert sweeps["broken"].failed == 2
+
+
+def test_a_sweep_is_no_part_of_a_transaction(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_due(provider, user, fake, 1)
+    with pytest.raises(CannotPersist), transaction.atomic():
+        flows.refresh_due()
+    assert fake.count("token") == 0
+
+
+@pytest.mark.django_db
+def test_a_hosts_own_test_sees_a_sweep_of_one_worker(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_due(provider, user, fake, 2)
+    (sweep,) = flows.refresh_due(workers=1)
+    assert sweep.refreshed == 2
+
+
+def test_claiming_costs_the_same_for_one_and_for_many(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_due(provider, user, fake, 9)
+
+    def count(size: int) -> int:
+        with CaptureQueriesContext(database) as captured:
+            assert len(claim(due(), provider, size=size)) == size
+        return len(captured)
+
+    assert count(1) == count(8)
