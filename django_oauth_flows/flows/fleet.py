@@ -107,14 +107,14 @@ def _left(sweep: Sweep, within: timedelta) -> QuerySet[Token]:
 
 def refresh_due(
     *,
-    provider: str | None = None,
+    provider: Provider | None = None,
     within: timedelta = timedelta(0),
     workers: int = WORKERS,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[Sweep]:
     """Refresh what is due, once, with ``workers`` refreshes at a time; return what became of it, by provider.
 
-    ``provider``: the slug of the only one to look at. ``within``: also what falls due that soon. ``advance`` is called with
+    ``provider``: the only one to look at. ``within``: also what falls due that soon. ``advance`` is called with
     the number of connections just dealt with. At one provider, at most its ``max_concurrency`` are under way in this
     process. Any number of processes may sweep at once. Raises :class:`CannotPersist` inside of a transaction.
     """
@@ -135,11 +135,11 @@ def refresh_due(
     return sweeps
 
 
-def _providers_due(slug: str | None, within: timedelta) -> list[Any]:
+def _providers_due(provider: Provider | None, within: timedelta) -> list[Any]:
     """Return the providers of what is due, with the database's ``now``."""
-    ids = due(within=within).order_by().values_list("connection__provider_id", flat=True).distinct()
+    ids = due(provider=provider, within=within).order_by().values_list("connection__provider_id", flat=True).distinct()
     rows = Provider.objects.using(router.db_for_write(Provider)).filter(pk__in=list(ids)).annotate(now=DatabaseNow())
-    return list((rows if slug is None else rows.filter(slug=slug)).order_by("slug"))
+    return list(rows.order_by("slug"))
 
 
 def _one_by_one(sweep: Sweep, *, within: timedelta, advance: Callable[[int], None]) -> None:

@@ -84,7 +84,7 @@ def test_one_provider_can_be_swept_alone(provider: Provider, user: User, fake: F
     other = make_provider(fake, slug="other")
     make_due(provider, user, fake, 2)
     make_due(other, user, fake, 3)
-    (sweep,) = flows.refresh_due(provider="other")
+    (sweep,) = flows.refresh_due(provider=other)
     assert (sweep.provider, sweep.refreshed) == (other, 3)
     assert due().count() == 2
 

@@ -55,7 +55,7 @@ class Command(BaseCommand):
             return
         progress = Progress(self.stderr, "connections", total=total, quiet=options["verbosity"] == 0)
         sweeps = flows.refresh_due(
-            provider=options["provider"], within=within, workers=options["workers"], advance=progress.advance
+            provider=provider, within=within, workers=options["workers"], advance=progress.advance
         )
         progress.close()
         self._report(sweeps)
