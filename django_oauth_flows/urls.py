@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.transaction import non_atomic_requests
 from django.urls import path, register_converter
-from django.urls.converters import UUIDConverter
+from django.urls.converters import UUIDConverter, get_converters
 from django.utils.module_loading import import_string
 from django.views.decorators.csrf import csrf_exempt
 
@@ -36,7 +36,8 @@ class IdConverter(UUIDConverter):
     regex = "[0-9a-f-]{36}"
 
 
-register_converter(IdConverter, "oauth_flows_id")
+if "oauth_flows_id" not in get_converters():  # else this module is being loaded once more
+    register_converter(IdConverter, "oauth_flows_id")
 
 urlpatterns = [
     path("", late("connections.connections"), name="connections"),

@@ -103,8 +103,12 @@ class ReadOnlyPages(AccessiblePages):
         return False
 
     def get_urls(self) -> list[Any]:
-        """Leave out the pages that nobody may open; each would make a site's first request slower."""
-        return [url for url in super().get_urls() if not (url.name or "").endswith(("_add", "_delete"))]
+        """Leave out the pages that nobody may open, unless a site's subclass lets somebody: each slows a first request."""
+        own = type(self)
+        may_add = own.has_add_permission is not ReadOnlyPages.has_add_permission
+        may_delete = own.has_delete_permission is not ReadOnlyPages.has_delete_permission
+        closed = tuple(name for name, is_open in (("_add", may_add), ("_delete", may_delete)) if not is_open)
+        return [url for url in super().get_urls() if not (url.name or "").endswith(closed)]
 
 
 def confirmed(request: HttpRequest) -> bool:

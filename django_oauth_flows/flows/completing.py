@@ -151,7 +151,10 @@ def _is_kept(request: AuthorizationRequest) -> bool:
 def _reconnected(request: AuthorizationRequest) -> Connection | None:
     if request.reconnects_id is None:
         return None
-    return Connection.objects.using(router.db_for_write(Connection)).get(pk=request.reconnects_id)
+    present = Connection.objects.using(router.db_for_write(Connection)).filter(pk=request.reconnects_id).first()
+    if present is None:
+        raise AuthorizationError("This connection was deleted meanwhile.", code="not_allowed")
+    return present
 
 
 def _row(request: AuthorizationRequest) -> QuerySet[AuthorizationRequest]:

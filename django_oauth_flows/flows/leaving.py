@@ -32,6 +32,7 @@ def end_connections_of(instance: Model, **_: Any) -> None:
 
     Where the owner lives in another database than our tables, this part is committed whatever becomes of the deletion.
     """
+    from django_oauth_flows.flows.locking import hold_row
     from django_oauth_flows.flows.parking import drop_parked_with
     from django_oauth_flows.flows.sharing import hold_grants
 
@@ -41,6 +42,8 @@ def end_connections_of(instance: Model, **_: Any) -> None:
     consented = Q(user_id=instance.pk) if label == model_label(get_user_model()) else Q()
     rows = Connection.objects.using(alias).filter(**key)
     with transaction.atomic(using=alias):
+        hold_grants(rows)
+        hold_row(instance, alias=alias, deleting=True)  # from here on nobody can connect an account for it
         hold_grants(rows)
         drop_parked_with(Q(**key) | consented)
         for connection in rows.select_related("provider"):

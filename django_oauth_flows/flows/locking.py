@@ -1,4 +1,4 @@
-"""Hold rows until the commit, in one order everywhere: Connection (several by their ids), then Token.
+"""Hold rows until the commit, in one order everywhere: Connection (several by their ids), then Token, then who has it.
 
 A Provider is held after its Connection, as it is by whoever records an event: MySQL locks what a new row refers to.
 Always on the writing database.
@@ -6,9 +6,9 @@ Always on the writing database.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from django.db import connections
+from django.db import connections, router
 from django.db.models import F, Model, QuerySet
 
 M = TypeVar("M", bound=Model)
@@ -21,6 +21,14 @@ def hold(rows: QuerySet[M], *, deleting: bool = False) -> list[M]:
     """
     write_first(rows)
     return list(locked(rows.order_by("pk"), deleting=deleting))
+
+
+def hold_row(row: Model, *, alias: str, deleting: bool = False) -> bool:
+    """Hold one row of any model, if it lives in the database ``alias`` at all; False if it is gone."""
+    model: Any = row._meta.concrete_model  # of a lazy user as well
+    everything = model._base_manager  # noqa: SLF001 - documented; a default manager may hide rows
+    rows = everything.using(router.db_for_write(model, instance=row)).filter(pk=row.pk)
+    return rows.db != alias or bool(hold(rows, deleting=deleting))
 
 
 def write_first(rows: QuerySet[M]) -> None:

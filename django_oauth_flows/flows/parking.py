@@ -12,7 +12,7 @@ from django.urls import reverse
 from django_oauth_flows.exceptions import AuthorizationError, DecryptionError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.binding import browser_cookie, check_binding, check_standing
-from django_oauth_flows.flows.locking import hold
+from django_oauth_flows.flows.locking import hold, hold_row
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.storing import Holding, holding_of, neighbours, store
 from django_oauth_flows.flows.values import (
@@ -46,15 +46,18 @@ def park(
     request: AuthorizationRequest, holding: Holding, grant: Grant, browser: Secret, *, kind: CompletionKind
 ) -> Completion:
     """Keep the grant, sealed, for ten minutes; nothing of the existing connections changes."""
-    sealed = request.seal("parked_grant", grant.to_parked(holding.identity))
-    waits = AuthorizationRequest.objects.filter(pk=request.pk).update(
-        outcome=Outcome.PARKED,
-        failure=kind,
-        parked_grant=sealed,
-        parked_until=DatabaseNow() + timedelta(seconds=AUTHORIZATION_LIFETIME),
-    )
-    if not waits:
-        raise _gone()  # with its user, or with the connection that it was for
+    sealed, alias = request.seal("parked_grant", grant.to_parked(holding.identity)), router.db_for_write(Connection)
+    with transaction.atomic(using=alias):
+        # Whoever is deleting one of them gives back what is parked by now, and would miss what is parked later.
+        held = [hold_row(row, alias=alias) for row in (request.reconnects, holding.user) if row is not None]
+        waits = AuthorizationRequest.objects.filter(pk=request.pk).update(
+            outcome=Outcome.PARKED,
+            failure=kind,
+            parked_grant=sealed,
+            parked_until=DatabaseNow() + timedelta(seconds=AUTHORIZATION_LIFETIME),
+        )
+        if not (waits and all(held)):
+            raise _gone()  # with its user, or with the connection that it was for
     request.failure = kind
     return question(request, browser)
 

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.db import DatabaseError, IntegrityError, router, transaction
 from django.db.models import F
 
@@ -13,8 +14,9 @@ from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
 from django_oauth_flows.flows.history import RECORD, announce, event, record
-from django_oauth_flows.flows.locking import hold, locked
+from django_oauth_flows.flows.locking import hold, hold_row, locked
 from django_oauth_flows.flows.revoking import supersede
+from django_oauth_flows.managers import owner_key
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Token
 from django_oauth_flows.models.connection import digest_parameters
 from django_oauth_flows.models.token import AT_REST
@@ -174,7 +176,8 @@ def store_new(holding: Holding, grant: Grant, request: AuthorizationRequest) -> 
     None, and nothing has happened, if anybody has the account already, or the database or the moment allows no such
     statement: then it takes :func:`neighbours` and :func:`store`.
     """
-    if holding.provider.unique_subject or not AtOnce.is_possible(*_STORED):
+    alone = _is_held_by_reference(holding) and not holding.provider.unique_subject
+    if not alone or not AtOnce.is_possible(*_STORED):
         return None
     using = router.db_for_write(Connection)
     connection = Connection(id=uuid.uuid4())
@@ -211,6 +214,7 @@ def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: Con
         else:
             connection.save(using=alias, update_fields=_DESCRIBED)
             _stay_unique(holding, alias=alias)
+        _hold_owner(holding, alias=alias)
         _store_token(connection, holding, grant, replaces=mine is not None)
         record(kind, connection, actor=holding.actor, correlation_id=holding.correlation_id)
         if holding.request is not None:
@@ -218,6 +222,20 @@ def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: Con
             _CONNECTED.run(using=using, id=holding.request.pk, connection_id=connection.pk)
         announce(connection_authorized, connection, created=mine is None)
     return connection
+
+
+def _is_held_by_reference(holding: Holding) -> bool:
+    """Tell whether the owner is the user who consented: the database lets nobody delete a user we are about to refer to."""
+    user = holding.user
+    return user is not None and (holding.owner_model, holding.owner_id) == owner_key(user)
+
+
+def _hold_owner(holding: Holding, *, alias: str) -> None:
+    """Make sure that the owner is there until the commit; whoever deletes it then finds what is stored here."""
+    if holding.owner_model and not _is_held_by_reference(holding):
+        owner = apps.get_model(holding.owner_model)(pk=holding.owner_id)
+        if not hold_row(owner, alias=alias):
+            raise AuthorizationError("The owner of this connection no longer exists.", code="not_allowed")
 
 
 def _stay_unique(holding: Holding, *, alias: str) -> None:

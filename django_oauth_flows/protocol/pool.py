@@ -6,11 +6,13 @@ import os
 import ssl
 import threading
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import certifi
 from requests.adapters import HTTPAdapter
-from urllib3 import PoolManager, ProxyManager
+from urllib3 import PoolManager, ProxyManager, Retry
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util import make_headers, parse_url
 
 from django_oauth_flows.protocol import sockets
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from django_oauth_flows.protocol.messages import TransportPolicy
 
 HOSTS, CONNECTIONS_PER_HOST = 32, 32
+
+ONCE = Retry(total=False, redirect=False)
+"""Nothing is sent twice, and errors are raised as they are."""
 
 
 class GuardedAdapter(HTTPAdapter):
@@ -39,7 +44,7 @@ class GuardedAdapter(HTTPAdapter):
             self.request_url(request, None),
             request.body,
             request.headers,
-            retries=False,
+            retries=ONCE,
             redirect=False,
             assert_same_host=False,
             timeout=timeout,
@@ -81,10 +86,17 @@ def adapter_for(policy: TransportPolicy) -> GuardedAdapter:
 def _manager(policy: TransportPolicy) -> PoolManager:
     context = tls_context(policy.ca_bundle)
     options: dict[str, Any] = {"num_pools": HOSTS, "maxsize": CONNECTIONS_PER_HOST, "ssl_context": context}
-    manager = ProxyManager(policy.proxy, **options) if policy.proxy else PoolManager(**options)
+    manager = _proxy_manager(policy.proxy, options) if policy.proxy else PoolManager(**options)
     kind = "proxy" if policy.proxy else "internal" if policy.internal else "public"
     manager.pool_classes_by_scheme = _POOLS[kind]
     return manager
+
+
+def _proxy_manager(url: str, options: dict[str, Any]) -> ProxyManager:
+    """Return a manager that shows the proxy the credentials in its URL: urllib3 does not read them there."""
+    credentials = parse_url(url).auth
+    headers = make_headers(proxy_basic_auth=unquote(credentials)) if credentials else None
+    return ProxyManager(url, proxy_headers=headers, **options)
 
 
 def tls_context(ca_bundle: str) -> ssl.SSLContext:

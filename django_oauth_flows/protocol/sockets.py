@@ -7,12 +7,14 @@ that drips one byte at a time is cut off like one that is silent.
 
 from __future__ import annotations
 
+import http.client
 import logging
 import socket
 import ssl
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("oauth_flows")
 
 DEFAULT_CONNECT_TIMEOUT = 5.0
+
+MAX_INFORMATIONAL = 20
+"""How many 1xx answers may come before the final one."""
 
 
 class Exchange:
@@ -86,9 +91,28 @@ class DeadlineSSLSocket(_DeadlineMixin, ssl.SSLSocket):
     """A TLS socket under a deadline; its handshake has the timeout that the plain socket was left with."""
 
 
+class FinalResponse(http.client.HTTPResponse):
+    """The final answer. ``http.client`` skips status 100 alone, and takes any other 1xx for the answer (RFC 9110 §15.2).
+
+    What follows it would then be read as the answer to somebody else's request on the same connection.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(MAX_INFORMATIONAL):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= HTTPStatus.OK:
+                return version, status, reason
+            if status == HTTPStatus.SWITCHING_PROTOCOLS:  # nobody has asked for that
+                break
+            http.client.parse_headers(self.fp)
+        self.close()
+        raise http.client.BadStatusLine("1xx")
+
+
 class _GuardedMixin:
     """Open the connection to a vetted address only."""
 
+    response_class: Any = FinalResponse
     internal = False
     vetted = True
     debuglevel = 0  # http.client's process-wide switch would print headers and bodies

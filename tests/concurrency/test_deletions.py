@@ -8,13 +8,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import IntegrityError, connections
 from django.db import connection as database
 
 from django_oauth_flows import flows
 from django_oauth_flows.admin.draining import delete_drained
 from django_oauth_flows.flows.history import record
+from django_oauth_flows.flows.leaving import connect_receivers
 from django_oauth_flows.models import (
     AuthorizationRequest,
     Connection,
@@ -35,6 +36,7 @@ from django_oauth_flows.testing.factories import (
 )
 from django_oauth_flows.testing.faults import write
 from tests.concurrency.test_holding import at_once, meanwhile
+from tests.flows.test_owners import connect_for, members_manage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +118,76 @@ def test_a_drained_provider_is_deleted_while_an_account_is_imported(
         pause_at=("INSERT", "oauth_flows_token"),
     )
     assert "eadlock" not in str(ended)
+
+
+@pytest.mark.security("D08", "T16")
+@needs_row_locks
+@pytest.mark.parametrize(
+    "statement", [("DELETE", "oauth_flows_authorizationrequest"), ("UPDATE", "oauth_flows_connection")]
+)
+def test_a_user_is_deleted_beside_their_first_connect(
+    statement: tuple[str, str], user: User, browser: Client, fake: FakeProvider
+) -> None:
+    provider = make_provider(fake, revocation_effect="token")
+    callback = begin(browser, provider)
+    table = database.ops.quote_name(statement[1])
+    at_once(
+        User.objects.get(pk=user.pk).delete,
+        lambda: answer(browser, callback),
+        pause_at=(statement[0], table),
+    )
+    assert not User.objects.exists()
+    assert not Token.objects.exists()
+    assert not [grant for grant in fake.oauth2.grants if grant.alive]
+
+
+@pytest.mark.security("D08", "T16")
+@needs_row_locks
+def test_an_organisation_is_deleted_beside_its_first_connect(user: User, fake: FakeProvider, settings: Any) -> None:
+    provider = make_provider(fake, revocation_effect="token")
+    policy = f"{members_manage.__module__}.members_manage"
+    settings.OAUTH_FLOWS = {**settings.OAUTH_FLOWS, "OWNER_MODELS": ["auth.Group"], "OWNER_POLICY": policy}
+    connect_receivers()
+    team = Group.objects.create(name="team")
+    user.groups.add(team)
+    table = database.ops.quote_name("auth_group")
+    at_once(Group.objects.get().delete, lambda: connect_for(team, user, provider), pause_at=("DELETE", f"FROM {table}"))
+    assert not Group.objects.exists()
+    assert not Connection.objects.exists()
+    assert not [grant for grant in fake.oauth2.grants if grant.alive]
+
+
+@pytest.mark.security("D08", "T16")
+@needs_row_locks
+@pytest.mark.parametrize("whose", ["connection", "user"])
+def test_what_is_parked_beside_a_deletion_is_given_back(
+    whose: str, user: User, make_user: Callable[..., User], browser: Client, fake: FakeProvider
+) -> None:
+    provider = make_provider(fake, revocation_effect="token")
+    if whose == "connection":
+        mine = make_connection(provider, user, fake)
+        callback = consent(browser.post(f"/oauth/connections/{mine.pk}/reconnect/")["Location"])
+        fake.oauth2.subject = "another"
+    else:
+        make_connection(provider, make_user("bob"), fake)
+        callback = begin(browser, provider)
+    kept = len([grant for grant in fake.oauth2.grants if grant.alive]) - (whose == "connection")
+    deleted = Connection.objects.get() if whose == "connection" else User.objects.get(pk=user.pk)
+    table = database.ops.quote_name("oauth_flows_authorizationrequest")
+    at_once(deleted.delete, lambda: answer(browser, callback), pause_at=("DELETE", table))
+    assert not AuthorizationRequest.objects.filter(outcome="parked").exists()
+    assert len([grant for grant in fake.oauth2.grants if grant.alive]) == kept
+
+
+def test_a_connection_is_deleted_while_the_code_is_exchanged(user: User, browser: Client, fake: FakeProvider) -> None:
+    provider = make_provider(fake, revocation_effect="token")
+    mine = make_connection(provider, user, fake)
+    callback = consent(browser.post(f"/oauth/connections/{mine.pk}/reconnect/")["Location"])
+    fake.script("token", Meanwhile(Connection.objects.get().delete))
+    page = answer(browser, callback)
+    assert page.status_code == 400
+    assert "not_allowed" in page.content.decode()
+    assert not [grant for grant in fake.oauth2.grants if grant.alive]
 
 
 @needs_row_locks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import socket
 import ssl
@@ -285,6 +286,28 @@ def test_an_explicit_proxy_is_used(fake: FakeProvider, register: Any) -> None:
             http.get("/echo")
         assert [r.url.endswith("/api/echo") for r in proxy.requests] == [True]
         assert not fake.requests
+
+
+def test_an_explicit_proxy_is_shown_the_credentials_in_its_url(register: Any, fake: FakeProvider) -> None:
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def refuse() -> None:
+            client, _ = proxy.accept()
+            with client:
+                asked.append(client.recv(9999))
+                client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        address = f"http://us%40er:pass@127.0.0.1:{proxy.getsockname()[1]}"
+        registration = register(fake, transport={"proxy": address, "deadline": 3.0})
+        object.__setattr__(registration.server, "token_endpoint", "https://provider.example/token")
+        with pytest.raises(ProviderUnreachable):
+            OAuth2Flow(registration).client_credentials()
+        thread.join()
+    head = {line.partition(":")[0].lower(): line.partition(": ")[2] for line in asked[0].decode().split("\r\n")}
+    assert head["proxy-authorization"] == "Basic " + base64.b64encode(b"us@er:pass").decode()
 
 
 @pytest.mark.security("H08")

@@ -23,7 +23,7 @@ from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.session import OAuthSession
 from django_oauth_flows.testing import Answer, Delay, Drip, Drop, Endless, FakeProvider, Reset
-from django_oauth_flows.testing.faults import serialise
+from django_oauth_flows.testing.faults import serialise, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +33,20 @@ MIB = 1024 * 1024
 
 def memory() -> int:
     return int(psutil.Process().memory_info().rss)
+
+
+class Informational:
+    """Say so many times that the answer is coming, and later answer as usual."""
+
+    def __init__(self, status: str = "103 Early Hints", *, times: int = 1) -> None:
+        self.status, self.times = status, times
+
+    def play(self, handler: Any, normal: Callable[[], Answer]) -> None:
+        head = f"HTTP/1.1 {self.status}\r\nLink: </a.css>; rel=preload\r\n\r\n".encode()
+        handler.wfile.write(head * self.times)
+        handler.wfile.flush()
+        time.sleep(0.2)
+        write(handler, normal())
 
 
 class Source:
@@ -406,3 +420,37 @@ def test_defaults_have_timeouts_and_a_caller_may_change_them(fake: FakeProvider,
 
 def test_callable_register(register: Callable[..., ClientRegistration], fake: FakeProvider) -> None:
     assert "proxy" not in repr(register(fake, transport={"proxy": "http://user:pass@proxy.example"}))
+
+
+@pytest.mark.security("T12")
+@pytest.mark.parametrize("hint", [Informational(), Informational("102 Processing", times=3)])
+def test_an_answer_that_is_announced_first_is_nobody_elses(
+    hint: Informational, fake: FakeProvider, register: Any
+) -> None:
+    registration = register(fake)
+    tokens = [fake.oauth2.issue()[0] for _ in range(2)]
+    fake.script("api", hint)
+    heard = []
+    for token in tokens:
+        with OAuthSession(Source(registration, token)) as http:
+            answer = http.get("/echo", headers={"Whose": token})
+            heard.append((answer.status_code, token in answer.text))
+    assert heard == [(200, True)] * 2
+
+
+@pytest.mark.security("T12")
+def test_a_token_that_is_announced_first_is_nobody_elses(fake: FakeProvider, register: Any) -> None:
+    flow, grants = OAuth2Flow(register(fake)), [fake.oauth2.issue() for _ in range(2)]
+    fake.script("token", Informational())
+    first, second = (flow.refresh(Secret(refresh)) for _, refresh in grants)
+    owners = [fake.oauth2.grant_of(tokens.access_token.reveal()) for tokens in (first, second)]
+    assert owners == fake.oauth2.grants
+
+
+@pytest.mark.parametrize("hint", [Informational("101 Switching Protocols"), Informational(times=25)])
+def test_what_only_announces_an_answer_is_none(hint: Informational, fake: FakeProvider, register: Any) -> None:
+    flow, (_, refresh) = OAuth2Flow(register(fake)), fake.oauth2.issue()
+    fake.script("token", hint)
+    with pytest.raises(OutcomeUnknown):
+        flow.refresh(Secret(refresh))
+    assert flow.refresh(Secret(fake.oauth2.issue()[1])).access_token  # on another connection

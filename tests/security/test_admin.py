@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.admin import site as admin_site
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.db import connection as database
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
     from django.forms import Form
+    from django.http import HttpRequest
     from django.test import Client
 
     from django_oauth_flows.testing import FakeProvider
@@ -575,6 +577,16 @@ def test_the_list_costs_the_same_for_one_and_for_ten_and_filters_by_expiry(
         assert root.get(f"{CONNECTIONS}?expiry={value}").context["cl"].result_count == expected
     assert root.get(f"{CONNECTIONS}?q=ada").status_code == 200
     assert root.get(f"{CONNECTIONS}add/", follow=True).redirect_chain[-1] == ("/admin/", 302)  # there is no such page
+
+
+def test_a_sites_own_subclass_gets_the_pages_that_it_opens() -> None:
+    class OpenAdmin(ConnectionAdmin):
+        def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+            return True
+
+    names = {url.name for url in OpenAdmin(Connection, admin_site).get_urls()}
+    assert "oauth_flows_connection_delete" in names
+    assert "oauth_flows_connection_add" not in names
 
 
 def test_pending_dances_are_nobodys_business(root: Client, browser: Client, provider: Provider) -> None:

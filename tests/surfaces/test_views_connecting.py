@@ -287,6 +287,14 @@ def test_an_account_is_connected_for_a_group_by_who_may_manage_it(
     assert str(connection.pk) not in browser.get(PAGE).content.decode()
 
 
+def test_the_addresses_can_be_loaded_once_more() -> None:
+    import importlib
+
+    from django_oauth_flows import urls
+
+    importlib.reload(urls)
+
+
 # Counting
 
 
