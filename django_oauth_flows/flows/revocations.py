@@ -36,9 +36,13 @@ FIRST_RETRY, LAST_RETRY = timedelta(minutes=1), timedelta(hours=6)
 LEASE = timedelta(minutes=2)
 
 
-def work_off_revocations(*, limit: int = 100) -> int:
-    """Try the pending revocations that are due, at most ``limit``; return how many ended. Any number may run at once."""
-    due = _rows().select_related("provider").filter(_due(), outcome=Revocation.Outcome.PENDING)
+def work_off_revocations(*, provider: Provider | None = None, limit: int = 100) -> int:
+    """Try the pending revocations that are due, of one ``provider`` or all, at most ``limit``; return how many ended.
+
+    Any number may run at once.
+    """
+    rows = _rows() if provider is None else _rows().filter(provider=provider)
+    due = rows.select_related("provider").filter(_due(), outcome=Revocation.Outcome.PENDING)
     return sum(work_off(row) != Revocation.Outcome.PENDING for row in due.order_by("next_attempt_at")[:limit])
 
 

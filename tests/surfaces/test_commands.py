@@ -28,7 +28,7 @@ from django_oauth_flows.models import AuthorizationRequest, Connection, Connecti
 from django_oauth_flows.protocol.messages import Identity
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import Answer
-from django_oauth_flows.testing.factories import begin, make_connection, shift_expiry
+from django_oauth_flows.testing.factories import begin, make_connection, make_provider, shift_expiry, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -535,3 +535,73 @@ def test_a_sweep_shows_how_far_it_is(provider: Provider, user: User, fake: FakeP
 def test_a_sweep_refuses_what_makes_no_sense(option: str, says: str) -> None:
     with pytest.raises(CommandError, match=says):
         run("refresh_connections", option)
+
+
+# After an incident
+
+
+def test_an_incident_ends_everything_at_one_provider(
+    user: User, make_user: Callable[..., User], client_for: Callable[[User], Client], fake: FakeProvider
+) -> None:
+    provider = make_provider(fake, revocation_effect="grant")
+    other = make_connection(make_provider(fake, slug="other"), user, fake, subject="elsewhere")
+    for owner in (user, make_user("bob")):  # the same account: the last one to go ends the grant
+        make_connection(provider, owner, fake)
+    walk(client_for(make_user("carl")), provider)  # it waits for a yes
+    said = "2 connections to end, 1 grants that wait for a yes, 0 revocations\n"
+    assert run("revoke_connections", "--provider=fake", "--dry-run") == said
+    assert Provider.objects.filter(paused=True).count() == 0
+    lines = run("revoke_connections", "--provider=fake", "--no-input", "--rate=1000").splitlines()
+    assert lines[0] == "Fake is paused: none of its tokens is served any more."
+    assert lines[-1] == "Nothing is left."
+    assert set(Connection.objects.filter(provider=provider).values_list("status", flat=True)) == {"revoked"}
+    assert not AuthorizationRequest.objects.filter(outcome="parked").exists()
+    assert Provider.objects.get(slug="fake").paused
+    assert flows.access_token(other)
+
+
+def test_an_incident_goes_on_where_it_was_stopped(user: User, fake: FakeProvider) -> None:
+    provider = make_provider(fake, revocation_effect="token")
+    for number in range(3):
+        make_connection(provider, user, fake, subject=f"account-{number}")
+    fake.script("revoke", *[Answer(503, "down")] * 3)
+    options = ("--provider=fake", "--no-input", "--rate=1000", "--verbosity=0")
+    with pytest.raises(CommandError, match="3 could not be revoked at the provider yet") as failure:
+        run("revoke_connections", *options)
+    assert failure.value.returncode == 1
+    assert not Token.objects.exists()  # here it is over at once
+    assert fake.count("revoke") == 3
+    Revocation.objects.update(next_attempt_at=None)  # later
+    assert run("revoke_connections", *options).splitlines()[-1] == "Nothing is left."
+    assert not [grant for grant in fake.oauth2.grants if grant.alive]
+
+
+@pytest.mark.parametrize(("typed", "ended"), [("fake", True), ("yes", False), ("", False)])
+def test_an_incident_asks_first(
+    typed: str, ended: bool, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _: typed)
+    if ended:
+        run("revoke_connections", "--provider=fake")
+    else:
+        with pytest.raises(CommandError, match="Nothing was changed"):
+            run("revoke_connections", "--provider=fake")
+    assert Provider.objects.get().paused is ended
+    assert Token.objects.exists() is not ended
+
+
+def test_an_incident_spares_the_provider(provider: Provider, user: User, fake: FakeProvider) -> None:
+    for number in range(3):
+        make_connection(provider, user, fake, subject=f"account-{number}")
+    began = time.monotonic()
+    run("revoke_connections", "--provider=fake", "--no-input", "--rate=10")
+    assert time.monotonic() - began >= 0.3
+
+
+@pytest.mark.parametrize(
+    "options", [("--provider=nobody",), ("--provider=fake", "--rate=0"), ("--provider=fake", "--rate=nan")]
+)
+def test_an_incident_refuses_what_makes_no_sense(options: tuple[str, ...], provider: Provider) -> None:
+    with pytest.raises(CommandError, match=r"no provider 'nobody'|more than 0"):
+        run("revoke_connections", "--no-input", *options)
+    assert not Provider.objects.get().paused
