@@ -10,9 +10,10 @@ from django.db import Error, router
 
 from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlowsError
 from django_oauth_flows.flows.binding import check_binding, check_standing
+from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
 from django_oauth_flows.flows.parking import is_waiting, park, question
 from django_oauth_flows.flows.revoking import discard
-from django_oauth_flows.flows.storing import Holding, holding_of, neighbours, store, store_new
+from django_oauth_flows.flows.storing import store, store_new
 from django_oauth_flows.flows.values import Completion, Grant
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent
 from django_oauth_flows.protocol.authorization import read_state, validate_authorization_response

@@ -9,7 +9,8 @@ from django.utils.timezone import is_naive
 
 from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.fields import split_scopes
-from django_oauth_flows.flows.storing import Holding, database_now, neighbours, store
+from django_oauth_flows.flows.holding import Holding, neighbours
+from django_oauth_flows.flows.storing import database_now, store
 from django_oauth_flows.flows.values import Grant
 from django_oauth_flows.managers import model_label, owner_key
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider

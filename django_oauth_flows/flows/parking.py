@@ -12,9 +12,10 @@ from django.urls import reverse
 from django_oauth_flows.exceptions import AuthorizationError, DecryptionError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.binding import browser_cookie, check_binding, check_standing
+from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
 from django_oauth_flows.flows.locking import hold, hold_row
 from django_oauth_flows.flows.revoking import discard
-from django_oauth_flows.flows.storing import Holding, holding_of, neighbours, store
+from django_oauth_flows.flows.storing import store
 from django_oauth_flows.flows.values import (
     AUTHORIZATION_LIFETIME,
     Completion,

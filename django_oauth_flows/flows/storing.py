@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -14,130 +13,21 @@ from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
 from django_oauth_flows.flows.history import RECORD, announce, event, record
+from django_oauth_flows.flows.holding import IS_PRESENT, Holding, neighbours
 from django_oauth_flows.flows.locking import hold, hold_row, locked
 from django_oauth_flows.flows.revoking import supersede
-from django_oauth_flows.managers import owner_key
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Token
 from django_oauth_flows.models.connection import digest_parameters
 from django_oauth_flows.models.token import AT_REST
 from django_oauth_flows.signals import connection_authorized
-from django_oauth_flows.statements import AtOnce, Insert, Select, Slot, Update
+from django_oauth_flows.statements import AtOnce, Insert, Slot, Update
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
-    from django.contrib.auth.base_user import AbstractBaseUser
-
     from django_oauth_flows.flows.values import Grant
-    from django_oauth_flows.protocol.messages import Identity
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """Who holds the grant, and how it came about: everything of a connection but its tokens."""
-
-    provider: Provider
-    user: AbstractBaseUser | None
-    owner_model: str
-    owner_id: str
-    grant_type: Connection.GrantType
-    identity: Identity
-    requested_scopes: tuple[str, ...]
-    parameters: Mapping[str, str]
-    client_id: str
-    configuration_fingerprint: str
-    requested_at: datetime  # database time at which the tokens were asked for
-    actor: AbstractBaseUser | None = None
-    request: AuthorizationRequest | None = None  # the dance that brought the grant; it is closed with the storing
-
-    @property
-    def correlation_id(self) -> str:
-        """Return what ties the history's events to the dance."""
-        return self.request.pk.hex if self.request is not None else ""
-
-    def connection(self) -> Connection:
-        """Return an unsaved connection that says whose grant this is."""
-        return Connection(
-            provider=self.provider,
-            owner_model=self.owner_model,
-            owner_id=self.owner_id,
-            subject=self.identity.subject,
-            parameters=dict(self.parameters),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbours:
-    """The connections a new grant meets: the one it replaces, and whether another owner has the same account."""
-
-    mine: Connection | None
-    shared: bool
-
-
-def holding_of(request: AuthorizationRequest, identity: Identity, *, user: AbstractBaseUser) -> Holding:
-    """Describe the grant that ``request`` (read with the database's ``now``) has brought for ``identity``."""
-    provider, kinds = request.provider, Connection.GrantType
-    oauth1 = provider.protocol == Provider.Protocol.OAUTH1
-    return Holding(
-        provider=provider,
-        user=user,
-        owner_model=request.owner_model,
-        owner_id=request.owner_id,
-        grant_type=kinds.TEMPORARY_CREDENTIALS if oauth1 else kinds.AUTHORIZATION_CODE,
-        identity=identity,
-        requested_scopes=request.requested_scopes,
-        parameters=request.parameters,
-        client_id=provider.client_id,
-        configuration_fingerprint=request.configuration_fingerprint,
-        requested_at=request.taken_at or request.now,  # type: ignore[attr-defined]
-        actor=user,
-        request=request,
-    )
-
-
-def neighbours(holding: Holding, *, reconnects: Connection | None = None) -> Neighbours:
-    """Find them in at most one query.
-
-    Raise :class:`AuthorizationError` (``account_in_use``) if another owner has the account and the provider allows one.
-    """
-    rows = [] if reconnects is None else [reconnects]
-    if holding.identity.subject is not None:
-        same = _SAME_ACCOUNT.rows(using=router.db_for_write(Connection), **_account(holding))
-        rows += [row for row in same if row not in rows]
-    owner = (holding.owner_model, holding.owner_id)
-    mine = [row for row in rows if (row.owner_model, row.owner_id) == owner]
-    by_subject = [row for row in mine if row.subject is not None and row.subject == holding.identity.subject]
-    shared = any((row.owner_model, row.owner_id) != owner and row.status != Connection.Status.REVOKED for row in rows)
-    if shared and holding.provider.unique_subject:
-        raise AuthorizationError(
-            "Another user of this site has already connected this account.",
-            code="account_in_use",
-            hint="Disconnect it there first, or choose another account.",
-        )
-    return Neighbours(mine=next(iter([*by_subject, *mine]), None), shared=shared)
-
-
-def _account(holding: Holding) -> dict[str, Any]:
-    return {
-        "provider_id": holding.provider.pk,
-        "subject": holding.identity.subject,
-        "parameters_digest": digest_parameters(holding.parameters),
-    }
-
-
-_SAME_ACCOUNT = Select(
-    lambda: Connection.objects.filter(
-        provider=Slot("provider_id"), subject=Slot("subject"), parameters_digest=Slot("parameters_digest")
-    ).order_by()
-)
-_IS_PRESENT = Select(
-    lambda: Connection.objects.filter(
-        provider=Slot("provider_id"), subject=Slot("subject"), parameters_digest=Slot("parameters_digest")
-    ).order_by(),
-    columns={"": lambda _: ("id",)},
-    limit=1,
-)
 _CONNECTION, _TOKEN = Insert[Connection](), Insert[Token]()
 _CONNECTED = Update(
     lambda: (
@@ -176,7 +66,7 @@ def store_new(holding: Holding, grant: Grant, request: AuthorizationRequest) -> 
     None, and nothing has happened, if anybody has the account already, or the database or the moment allows no such
     statement: then it takes :func:`neighbours` and :func:`store`.
     """
-    alone = _is_held_by_reference(holding) and not holding.provider.unique_subject
+    alone = holding.is_kept_by_reference and not holding.provider.unique_subject
     if not alone or not AtOnce.is_possible(*_STORED):
         return None
     using = router.db_for_write(Connection)
@@ -191,7 +81,7 @@ def store_new(holding: Holding, grant: Grant, request: AuthorizationRequest) -> 
     at_once.update(_CONNECTED, id=request.pk, connection_id=connection.pk)
     known = holding.identity.subject is not None
     try:
-        done = at_once.run(unless=_IS_PRESENT.bound(using=using, **_account(holding)) if known else None)
+        done = at_once.run(unless=IS_PRESENT.bound(using=using, **holding.account) if known else None)
     except IntegrityError:
         return None
     if done:
@@ -224,15 +114,9 @@ def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: Con
     return connection
 
 
-def _is_held_by_reference(holding: Holding) -> bool:
-    """Tell whether the owner is the user who consented: the database lets nobody delete a user we are about to refer to."""
-    user = holding.user
-    return user is not None and (holding.owner_model, holding.owner_id) == owner_key(user)
-
-
 def _hold_owner(holding: Holding, *, alias: str) -> None:
     """Make sure that the owner is there until the commit; whoever deletes it then finds what is stored here."""
-    if holding.owner_model and not _is_held_by_reference(holding):
+    if holding.owner_model and not holding.is_kept_by_reference:
         owner = apps.get_model(holding.owner_model)(pk=holding.owner_id)
         if not hold_row(owner, alias=alias):
             raise AuthorizationError("The owner of this connection no longer exists.", code="not_allowed")
