@@ -8,15 +8,20 @@ import socket
 import ssl
 import sys
 import threading
+import time
 
 CHUNK = b"x" * 65536
+LATENCY = 0.05
+"""Seconds that ``/slow/token`` takes."""
 counter = itertools.count()
 accepted: list[int] = []
 
 
 def answer(path: str, received: int) -> bytes:
     """Return the body for a path."""
-    if path == "/token":
+    if path == "/slow/token":
+        time.sleep(LATENCY)
+    if path.endswith("/token"):
         number = next(counter)
         token = {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}", "token_type": "Bearer"}
         return json.dumps({**token, "expires_in": 3600, "scope": "read", "sub": f"account-{number}"}).encode()

@@ -154,15 +154,18 @@ def _side_by_side(
     """Keep the crew busy, the providers in turn, until nothing is left to claim."""
     left = list(sweeps)
     while left or any(sweep.under_way for sweep in sweeps):
-        for sweep in list(left):
-            idle = workers - sum(other.under_way for other in sweeps)
-            size = min(idle, sweep.provider.max_concurrency - sweep.under_way)
-            if size < 1 and not sweep.is_given_up:
+        for sweep in [*left]:
+            if sweep.is_given_up:
+                left.remove(sweep)
                 continue
-            claims = [] if sweep.is_given_up else claim(_left(sweep, within), sweep.provider, size=size)
+            cap = min(workers, sweep.provider.max_concurrency)
+            size = min(workers - sum(other.under_way for other in sweeps), cap - sweep.under_way)
+            if size < max(1, cap // 4):  # to claim one at a time would cost as much as to refresh it
+                continue
+            claims = claim(_left(sweep, within), sweep.provider, size=size)
             for found in claims:
                 crew.hand(sweep, found)
-            if sweep.is_given_up or len(claims) < size:
+            if len(claims) < size:
                 left.remove(sweep)
         if any(sweep.under_way for sweep in sweeps):
             crew.await_one()

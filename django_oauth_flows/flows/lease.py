@@ -21,6 +21,7 @@ from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.snapshot import Snapshot, read
 from django_oauth_flows.models import Token
 from django_oauth_flows.models.token import AT_REST
+from django_oauth_flows.statements import Slot, Update
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -97,7 +98,9 @@ class Lease:
     def _swap(self, columns: dict[str, Any]) -> bool:
         rows = Token.objects.using(self.alias).filter(pk=self.snapshot.token.pk)
         with committing(self.alias, lock_timeout=SAVE_LOCK_TIMEOUT):
-            if self._held().update(**columns, generation=F("generation") + 1):
+            save, token = _SAVE_ROTATED if "refresh_token" in columns else _SAVE, self.snapshot.token
+            held = {"id": token.pk, "generation": token.generation, "lease_owner": self.worker}
+            if save.run(using=self.alias, **held, **columns):
                 return True
             # Moved on; or an earlier try was committed, and only the database's word for it was lost.
             return bool(rows.values_list("access_token", flat=True).first() == columns["access_token"])
@@ -126,16 +129,35 @@ class Lease:
             "issued_at": requested_at,
             "expires_at": expires_at,
             "next_refresh_at": next_refresh(provider, expires_at=expires_at, now=requested_at),
-            "last_refreshed_at": DatabaseNow(),
             "client_id": provider.client_id,
             "configuration_fingerprint": provider.fingerprint(self.snapshot.connection.parameters),
-            **AT_REST,
         }
         if grant.refresh_token is not None:
             refresh_expires_at = refresh_expiry(provider, expires_in=grant.refresh_token_expires_in, now=requested_at)
             columns["refresh_token"] = token.seal("refresh_token", grant.refresh_token)
             columns["refresh_token_expires_at"] = refresh_expires_at
         return columns
+
+
+def _saving(*columns: str) -> Update:
+    """Write ``columns`` into the row of a lease, and put its machinery to rest."""
+    return Update(
+        lambda: (
+            Token.objects.filter(pk=Slot("id"), generation=Slot("generation"), lease_owner=Slot("lease_owner")),
+            {
+                **{name: Slot(name) for name in columns},
+                "generation": F("generation") + 1,
+                "last_refreshed_at": DatabaseNow(),
+                **AT_REST,
+            },
+        )
+    )
+
+
+_GRANTED = ("access_token", "token_type", "extra", "issued_at", "expires_at", "next_refresh_at")
+_MINTED = ("client_id", "configuration_fingerprint")
+_SAVE = _saving(*_GRANTED, *_MINTED)
+_SAVE_ROTATED = _saving(*_GRANTED, *_MINTED, "refresh_token", "refresh_token_expires_at")
 
 
 def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
