@@ -9,32 +9,24 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
-from queue import SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
-from django.db import Error, connections, router
+from django.db import router
 from django.db.models import Q
 
-from django_oauth_flows.exceptions import (
-    CannotPersist,
-    Disconnected,
-    OAuthFlowsError,
-    ReauthorizationRequiredError,
-)
+from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.crew import Crew, refreshed
 from django_oauth_flows.flows.durable import in_callers_transaction
-from django_oauth_flows.flows.history import logger
-from django_oauth_flows.flows.lease import claim, deadline_seconds, free
-from django_oauth_flows.flows.refreshing import attempt
-from django_oauth_flows.flows.snapshot import check_servable
+from django_oauth_flows.flows.lease import claim, free
 from django_oauth_flows.managers import model_label
 from django_oauth_flows.models import Connection, Provider, Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from uuid import UUID
 
     from django.db.models import QuerySet
 
@@ -46,6 +38,11 @@ WORKERS = 8
 FAILURES = 3
 """After so many failures in a row a provider is left alone for the rest of a sweep: it is down, or refuses our client."""
 
+_OF_PROVIDER = frozenset(
+    {"provider_unreachable", "rate_limited", "outcome_unknown", "invalid_client", "unauthorized_client"}
+)
+"""The codes that say something about the provider, and not about one connection."""
+
 
 @dataclass(slots=True)
 class Sweep:
@@ -55,29 +52,48 @@ class Sweep:
     started: datetime  # by the database's clock
     refreshed: int = 0
     needs_reauthorization: int = 0
-    overtaken: int = 0  # ended, or refreshed by another worker, meanwhile
+    overtaken: int = 0  # ended, or left to another worker, meanwhile
     failures: Counter[str] = field(default_factory=Counter)
-    failed_in_a_row: int = 0
-    under_way: int = 0
+    is_given_up: bool = False
+    under_way: set[Claim] = field(default_factory=set)
+    retries: bool = False  # what failed before comes last: it may be failing for good
+    _in_a_row: int = 0
+    _passed_over: list[UUID] = field(default_factory=list)  # connections on whose rows no outcome is noted
 
     @property
     def failed(self) -> int:
         """Return how many could not be refreshed for now; they keep their tokens, and are tried again."""
         return self.failures.total()
 
-    @property
-    def is_given_up(self) -> bool:
-        """Tell whether the provider has failed too often to go on asking."""
-        return self.failed_in_a_row >= FAILURES
-
-    def note(self, outcome: str) -> None:
-        """Count one outcome: the name of a counter above, or an error code."""
-        succeeded = outcome in ("refreshed", "needs_reauthorization", "overtaken")
-        if succeeded:
+    def note(self, done: Claim, outcome: str) -> None:
+        """Count what became of one: the name of a counter above, or an error code."""
+        self.under_way.discard(done)
+        if outcome in ("overtaken", "storage_unavailable", "internal_error"):
+            self._passed_over.append(done.connection_id)
+        if outcome in ("refreshed", "needs_reauthorization", "overtaken"):
             setattr(self, outcome, getattr(self, outcome) + 1)
-        else:
-            self.failures[outcome] += 1
-        self.failed_in_a_row = 0 if succeeded else self.failed_in_a_row + 1
+            self._in_a_row = 0
+            return
+        self.failures[outcome] += 1
+        # With a host of its own for every connection, a dead one says nothing of the others.
+        of_provider = outcome in _OF_PROVIDER and "{" not in self.provider.token_endpoint
+        if of_provider or outcome == "storage_unavailable":
+            self._in_a_row += 1
+            self.is_given_up = self.is_given_up or self._in_a_row >= FAILURES
+
+    def claim(self, size: int, within: timedelta) -> tuple[list[Claim], bool]:
+        """Claim at most so many; return them, and whether more may be due. Nothing is tried twice in a sweep."""
+        untouched = Q(last_refreshed_at=None) | Q(last_refreshed_at__lt=self.started)  # some are due again at once
+        unfailed = Q(last_failure_at=None) | Q(last_failure_at__lt=self.started)
+        order = {"failure_count__gt": 0} if self.retries else {"failure_count": 0}
+        rows = due(provider=self.provider, within=within).filter(untouched, unfailed, **order)
+        if self._passed_over:
+            rows = rows.exclude(connection_id__in=self._passed_over)
+        claims, more = claim(rows, self.provider, size=size)
+        if more or self.retries:
+            return claims, more
+        self.retries = True
+        return claims, True
 
 
 def due(*, provider: Provider | None = None, within: timedelta = timedelta(0)) -> QuerySet[Token]:
@@ -98,13 +114,6 @@ def due(*, provider: Provider | None = None, within: timedelta = timedelta(0)) -
     return rows if provider is None else rows.filter(connection__provider=provider)
 
 
-def _left(sweep: Sweep, within: timedelta) -> QuerySet[Token]:
-    """Return what is due and has not been tried in this sweep: some tokens are due again as soon as they are there."""
-    untouched = Q(last_refreshed_at=None) | Q(last_refreshed_at__lt=sweep.started)
-    unfailed = Q(last_failure_at=None) | Q(last_failure_at__lt=sweep.started)
-    return due(provider=sweep.provider, within=within).filter(untouched, unfailed)
-
-
 def refresh_due(
     *,
     provider: Provider | None = None,
@@ -116,20 +125,25 @@ def refresh_due(
 
     ``provider``: the only one to look at. ``within``: also what falls due that soon. ``advance`` is called with
     the number of connections just dealt with. At one provider, at most its ``max_concurrency`` are under way in this
-    process. Any number of processes may sweep at once. Raises :class:`CannotPersist` inside of a transaction.
+    process. Any number of processes may sweep at once. Raises :class:`CannotPersist` inside of a transaction, and
+    ``ValueError`` for less than one worker.
     """
+    if workers < 1:
+        raise ValueError("it takes at least one worker")
     if in_callers_transaction():
         raise CannotPersist(
             "A sweep asks many providers; it cannot be a part of a transaction.", hint="Leave it first."
         )
     sweeps = [Sweep(row, row.now) for row in _providers_due(provider, within)]
-    if workers == 1:  # in this thread: a test's own transaction is not seen by others
+    # No more threads, each with a connection to the database, than there is work for.
+    size = len(due(provider=provider, within=within).order_by().values_list("pk", flat=True)[:workers])
+    if size <= 1:  # in this thread: a test's own transaction is not seen by others
         for sweep in sweeps:
             _one_by_one(sweep, within=within, advance=advance)
         return sweeps
-    crew = _Crew(workers)
+    crew = Crew(size, alias=router.db_for_write(Token))
     try:
-        _side_by_side(sweeps, crew, workers=workers, within=within, advance=advance)
+        _side_by_side(sweeps, crew, within=within, advance=advance)
     finally:
         crew.dismiss()
     return sweeps
@@ -143,98 +157,41 @@ def _providers_due(provider: Provider | None, within: timedelta) -> list[Any]:
 
 
 def _one_by_one(sweep: Sweep, *, within: timedelta, advance: Callable[[int], None]) -> None:
-    while not sweep.is_given_up and (claims := claim(_left(sweep, within), sweep.provider, size=1)):
-        sweep.note(_refresh(claims[0]))
-        advance(1)
-
-
-def _side_by_side(
-    sweeps: list[Sweep], crew: _Crew, *, workers: int, within: timedelta, advance: Callable[[int], None]
-) -> None:
-    """Keep the crew busy, the providers in turn, until nothing is left to claim."""
-    left = list(sweeps)
-    while left or any(sweep.under_way for sweep in sweeps):
-        for sweep in [*left]:
-            if sweep.is_given_up:
-                left.remove(sweep)
-                continue
-            cap = min(workers, sweep.provider.max_concurrency)
-            size = min(workers - sum(other.under_way for other in sweeps), cap - sweep.under_way)
-            if size < max(1, cap // 4):  # to claim one at a time would cost as much as to refresh it
-                continue
-            claims = claim(_left(sweep, within), sweep.provider, size=size)
-            for found in claims:
-                crew.hand(sweep, found)
-            if len(claims) < size:
-                left.remove(sweep)
-        if any(sweep.under_way for sweep in sweeps):
-            crew.await_one()
+    more = True
+    while more and not sweep.is_given_up:
+        claims, more = sweep.claim(1, within)
+        for found in claims:
+            sweep.note(found, refreshed(found))
             advance(1)
 
 
-class _Crew:
-    """Threads that refresh what they are handed, each with a database connection of its own."""
-
-    def __init__(self, size: int) -> None:
-        self._todo: SimpleQueue[tuple[Sweep, Claim] | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[Sweep, str]] = SimpleQueue()
-        self._threads = [Thread(target=self._work, name=f"oauth_flows_refresh_{n}") for n in range(size)]
-        for thread in self._threads:
-            thread.start()
-
-    def hand(self, sweep: Sweep, found: Claim) -> None:
-        sweep.under_way += 1
-        self._todo.put((sweep, found))
-
-    def await_one(self) -> None:
-        sweep, outcome = self._done.get()
-        sweep.under_way -= 1
-        sweep.note(outcome)
-
-    def dismiss(self) -> None:
-        for _ in self._threads:
-            self._todo.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        try:
-            while (task := self._todo.get()) is not None:
-                sweep, found = task
-                self._done.put((sweep, _refresh(found)))
-        finally:
-            connections.close_all()  # this thread's; nobody else would
+def _side_by_side(sweeps: list[Sweep], crew: Crew, *, within: timedelta, advance: Callable[[int], None]) -> None:
+    """Keep the crew busy until nothing is left to claim."""
+    left = list(sweeps)
+    while left or any(sweep.under_way for sweep in sweeps):
+        # The one with the least under way comes first, so that a slow provider does not keep the others waiting.
+        for sweep in sorted(left, key=lambda sweep: len(sweep.under_way)):
+            idle = crew.ready - sum(len(other.under_way) for other in sweeps)
+            if not _hand_out(sweep, crew, idle=idle, share=max(1, crew.ready // len(left)), within=within):
+                left.remove(sweep)
+        if crew.is_ready and not any(sweep.under_way for sweep in sweeps):
+            continue  # nobody would have any news
+        done, outcome = crew.hear()
+        if done is not None:
+            next(sweep for sweep in sweeps if done in sweep.under_way).note(done, outcome)
+            advance(1)
 
 
-def _refresh(found: Claim) -> str:
-    """Refresh what was claimed; return a counter's name, or the code of what stands in the way."""
-    try:
-        return _refresh_claimed(found)
-    except OAuthFlowsError as error:
-        return _SETTLED.get(type(error), error.code)
-    except Error as error:
-        logger.warning("oauth_flows.storage_unavailable", extra={"error": type(error).__name__})
-        return "storage_unavailable"
-    except Exception as error:  # noqa: BLE001 - a row that nobody expected must not keep the others from being refreshed
-        logger.error("oauth_flows.internal_error", extra={"error": type(error).__name__})
-        return "internal_error"
-
-
-_SETTLED: dict[type[OAuthFlowsError], str] = {
-    Disconnected: "overtaken",
-    ReauthorizationRequiredError: "needs_reauthorization",
-}
-"""What a connection may turn out to be: no failure, and nothing to try again."""
-
-
-def _refresh_claimed(found: Claim) -> str:
-    lease = found.lease()
-    if lease is None:
-        return "overtaken"
-    try:
-        check_servable(lease.snapshot)
-    except Disconnected as reason:
-        lease.release(failure=reason.code, answered=True)
-        raise
-    after = attempt(lease, seconds=deadline_seconds(lease.snapshot.provider))
-    return "refreshed" if after.token.generation == lease.snapshot.token.generation + 1 else "overtaken"
+def _hand_out(sweep: Sweep, crew: Crew, *, idle: int, share: int, within: timedelta) -> bool:
+    """Claim for those who are idle what the provider can take; False if nothing of it is left to be claimed."""
+    if sweep.is_given_up:
+        return False
+    cap = min(share, max(1, sweep.provider.max_concurrency))
+    wanted = min(idle, cap - len(sweep.under_way))
+    if wanted < max(1, cap // 4):  # to claim one at a time would cost as much as to refresh it
+        return True
+    claims, more = sweep.claim(wanted, within)
+    for found in claims:
+        sweep.under_way.add(found)
+        crew.hand(found)
+    return more

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FIRST_BACKOFF, LAST_BACKOFF = 2.0, 900.0
 """Seconds until the next attempt after the first failure, and at most."""
 
+SHORTEST_LEASE = 2.0
+"""Seconds that must be left of a claim when its turn comes; after that, another worker may take the row at any moment."""
+
 FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Seconds between two tries to store an answer while the database fails."""
 
@@ -179,40 +182,53 @@ class Claim:
     alias: str
     connection_id: uuid.UUID
     worker: uuid.UUID
-    ends: float  # by this process's monotonic clock
 
     def lease(self) -> Lease | None:
-        """Read the row; None if it has moved on. Raises :class:`Disconnected` if it is gone."""
+        """Read the row; None if it has moved on, or too little is left of the lease to ask the provider anything.
+
+        Raises :class:`Disconnected` if the row is gone.
+        """
         snapshot = read(self.connection_id, using=self.alias)
-        if snapshot.token.lease_owner != self.worker:
+        token = snapshot.token
+        if token.lease_owner != self.worker or token.lease_expires_at is None:
             return None
-        snapshot.token.attempt_count -= 1  # as it was before this attempt
-        return Lease(self.alias, snapshot, self.worker, self.ends)
+        left = (token.lease_expires_at - snapshot.now).total_seconds()
+        if left < min(SHORTEST_LEASE, lease_seconds(snapshot.provider) / 2):
+            self.give_back()
+            return None
+        token.attempt_count -= 1  # as it was before this attempt
+        return Lease(self.alias, snapshot, self.worker, snapshot.read_at + left)
+
+    def give_back(self) -> None:
+        """Free the row as if it had not been claimed: nothing was sent."""
+        ours = Token.objects.using(self.alias).filter(connection_id=self.connection_id, lease_owner=self.worker)
+        noted(self.alias, lambda: ours.update(**_ENDED, attempt_count=F("attempt_count") - 1))
 
 
-def claim(due: QuerySet[Token], provider: Provider, *, size: int) -> list[Claim]:
+def claim(due: QuerySet[Token], provider: Provider, *, size: int) -> tuple[list[Claim], bool]:
     """Take the leases of at most ``size`` of ``provider``'s ``due`` rows in one UPDATE, and journal their attempts.
 
-    Any number of workers may do so at once: each row goes to one of them.
+    Return them, and whether more may be due. Any number of workers may do so at once: each row goes to one of them.
     """
-    alias, worker, ends = due.db, uuid.uuid4(), time.monotonic() + lease_seconds(provider)
+    alias, worker = due.db, uuid.uuid4()
     waiting = due.filter(free()).order_by("next_refresh_at")
-    # Without such locks (SQLite) a transaction that begins by reading may not go on to write; two may then choose the same.
-    skips = connections[alias].features.has_select_for_update_skip_locked
+    features = connections[alias].features
+    # Without such locks (SQLite, and MariaDB, which would lock what is joined) two may choose the same; one of them gets it.
+    # A transaction that has begun by reading may not go on to write there, so there is none.
+    skips = features.has_select_for_update_skip_locked and features.has_select_for_update_of
     with transaction.atomic(using=alias) if skips else nullcontext():
-        if skips:
-            waiting = waiting.select_for_update(skip_locked=True, of=_itself(alias))
-        chosen = dict(waiting.values_list("pk", "connection_id")[:size])
-        rows = Token.objects.using(alias).filter(free(), pk__in=chosen)
-        if rows.update(**_taken(worker, provider)) < len(chosen):
-            ours = Token.objects.using(alias).filter(pk__in=chosen, lease_owner=worker).values_list("pk", flat=True)
-            chosen = {pk: chosen[pk] for pk in ours}
-    return [Claim(alias, connection_id, worker, ends) for connection_id in chosen.values()]
-
-
-def _itself(alias: str) -> tuple[str, ...]:
-    """Return what limits a lock to the token's own row, where the database can: MariaDB cannot."""
-    return ("self",) if connections[alias].features.has_select_for_update_of else ()
+        rows = waiting.select_for_update(skip_locked=True, of=("self",)) if skips else waiting
+        chosen = list(rows.values_list("pk", "connection_id", "generation")[:size])
+        if not chosen:
+            return [], False
+        unmoved = Q()
+        for pk, _, generation in chosen:
+            unmoved |= Q(pk=pk, generation=generation)
+        taken = Token.objects.using(alias).filter(free(), unmoved).update(**_taken(worker, provider))
+    ids = [pk for pk, *_ in chosen]
+    ours = Token.objects.using(alias).filter(pk__in=ids, lease_owner=worker).values_list("connection_id", flat=True)
+    found = [connection_id for _, connection_id, _ in chosen] if taken == len(chosen) else list(ours)
+    return [Claim(alias, connection_id, worker) for connection_id in found], len(chosen) == size
 
 
 def free(*, force: bool = False) -> Q:
@@ -235,6 +251,11 @@ def _taken(worker: uuid.UUID, provider: Provider) -> dict[str, Any]:
 def lease_seconds(provider: Provider) -> float:
     """Return how long a lease lasts: the provider's value, at most half of a known reuse grace."""
     return min(provider.lease_duration, provider.reuse_grace / 2) if provider.reuse_grace else provider.lease_duration
+
+
+def deadline_left(lease: Lease) -> float:
+    """Return how long the provider may take under this lease, which may have begun a while ago."""
+    return min(deadline_seconds(lease.snapshot.provider), (lease.ends - time.monotonic()) * 0.75)
 
 
 def deadline_seconds(provider: Provider) -> float:

@@ -7,16 +7,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import OperationalError, connections, transaction
 from django.db import connection as database
-from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import Ciphertext, DatabaseNow
 from django_oauth_flows.flows.fleet import FAILURES, due
-from django_oauth_flows.flows.lease import claim
+from django_oauth_flows.flows.lease import claim, deadline_left
 from django_oauth_flows.models import Connection, Provider, Token
+from django_oauth_flows.signals import connection_refreshed
 from django_oauth_flows.testing import Answer, Delay
 from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
 from django_oauth_flows.testing.faults import write
@@ -191,7 +192,7 @@ def test_what_a_killed_worker_had_claimed_is_refreshed_when_its_lease_ends(
     provider: Provider, user: User, fake: FakeProvider
 ) -> None:
     make_due(provider, user, fake, 2)
-    assert len(claim(due(), provider, size=8)) == 2  # and then it is killed
+    assert len(claim(due(), provider, size=8)[0]) == 2  # and then it is killed
     assert flows.refresh_due() == []
     Token.objects.update(lease_expires_at=DatabaseNow() - timedelta(seconds=1))
     (sweep,) = flows.refresh_due()
@@ -201,7 +202,7 @@ def test_what_a_killed_worker_had_claimed_is_refreshed_when_its_lease_ends(
 
 def test_a_claim_that_was_overtaken_is_not_used(provider: Provider, user: User, fake: FakeProvider) -> None:
     (connection,) = make_due(provider, user, fake, 1)
-    (found,) = claim(due(), provider, size=1)
+    ((found,), _) = claim(due(), provider, size=1)
     Token.objects.update(lease_expires_at=DatabaseNow() - timedelta(seconds=1))
     flows.access_token(connection)
     assert found.lease() is None
@@ -249,7 +250,228 @@ def test_claiming_costs_the_same_for_one_and_for_many(provider: Provider, user: 
 
     def count(size: int) -> int:
         with CaptureQueriesContext(database) as captured:
-            assert len(claim(due(), provider, size=size)) == size
+            assert len(claim(due(), provider, size=size)[0]) == size
         return len(captured)
 
     assert count(1) == count(8)
+
+
+# What must not stop or mislead a sweep
+
+
+def within_seconds(act: Callable[[], Any], seconds: float = 20) -> Any:
+    """Return what ``act`` comes to; an error says that it has not ended."""
+    ended: list[Any] = [TimeoutError("it does not end")]
+
+    def run() -> None:
+        try:
+            ended[0] = act()
+        except Exception as error:  # noqa: BLE001 - it is what the test looks at
+            ended[0] = error
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return ended[0]
+
+
+@pytest.mark.security("F02")
+def test_a_claim_whose_lease_has_run_out_is_given_back(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_due(provider, user, fake, 1)
+    for left in (-1, 1):
+        ((found,), _) = claim(due(), provider, size=1)
+        Token.objects.update(lease_expires_at=DatabaseNow() + timedelta(seconds=left))  # it had to wait
+        assert found.lease() is None
+        assert set(Token.objects.values_list("lease_owner", "attempt_id", "attempt_count")) == {(None, None, 0)}
+    assert fake.count("token") == 0
+
+
+@pytest.mark.security("F02")
+def test_an_edit_during_a_sweep_makes_no_attempt_longer_than_its_lease(user: User, fake: FakeProvider) -> None:
+    provider = make_provider(fake, lease_duration=4, refresh_deadline=2)
+    (connection,) = make_due(provider, user, fake, 1)
+    ((found,), _) = claim(due(), provider, size=1)
+    Provider.objects.update(lease_duration=13, refresh_deadline=10)
+    lease = found.lease()
+    assert lease is not None
+    assert deadline_left(lease) <= 3
+    assert Token.objects.get(connection=connection).attempt_count == 1
+
+
+def test_connections_that_fail_for_good_keep_no_other_waiting(user: User, fake: FakeProvider) -> None:
+    provider = make_provider(fake, slug="shops", token_endpoint=f"{fake.url}/{{shop}}")
+    for shop, since in [*[(f"gone{n}", timedelta(days=-3)) for n in range(8)], ("token", timedelta(seconds=-1))]:
+        made = make_connection(provider, user, fake, subject=shop, parameters={"shop": shop})
+        shift_expiry(made, since)
+    for _ in range(2):
+        (sweep,) = flows.refresh_due(workers=2)
+        Token.objects.update(not_before=None)
+        Token.objects.update(next_refresh_at=DatabaseNow() - timedelta(minutes=1))
+        assert (sweep.refreshed, sweep.failed, sweep.is_given_up) == (1, 8, False)
+
+
+def test_an_edited_endpoint_stops_only_what_was_granted_before(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    make_due(provider, user, fake, 6)
+    Token.objects.update(configuration_fingerprint="0" * 64, next_refresh_at=DatabaseNow() - timedelta(days=3))
+    shift_expiry(make_connection(provider, user, fake, subject="new"), timedelta(seconds=-1))
+    (sweep,) = flows.refresh_due(workers=2)
+    assert (sweep.refreshed, sweep.failures) == (1, {"provider_changed": 6})
+
+
+def test_a_row_that_nobody_expected_backs_off(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_due(provider, user, fake, 1)
+    Connection.objects.update(parameters=5)
+    (sweep,) = flows.refresh_due()
+    assert sweep.failures == {"internal_error": 1}
+    token = Token.objects.get()
+    assert (token.lease_owner, token.last_failure) == (None, "internal_error")
+    assert token.not_before is not None
+    assert flows.refresh_due() == []
+
+
+@pytest.mark.security("F04")
+def test_a_database_that_fails_before_anything_is_sent_leaves_no_doubt(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    (connection,) = make_due(provider, user, fake, 1)
+
+    def broken(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("SELECT") and "token_secret" in sql:
+            raise OperationalError("too many clients")
+        return execute(sql, *args)
+
+    with database.execute_wrapper(broken):
+        (sweep,) = flows.refresh_due(workers=1)
+    assert (sweep.failures, sweep.is_given_up) == ({"storage_unavailable": 1}, False)
+    assert Token.objects.get().attempt_count == 0
+    fake.oauth2.grants[0].alive = False
+    flows.refresh_due()
+    connection.refresh_from_db()
+    assert connection.reason == "invalid_grant"  # and not that an answer was lost
+
+
+@pytest.mark.skipif("database.vendor != 'postgresql'", reason="it takes a server that can end a session")
+def test_a_worker_that_has_lost_its_database_finds_it_again(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_due(provider, user, fake, 12)
+    ended: list[int] = []
+
+    def end_session(**_: Any) -> None:
+        if not ended:
+            with connections["default"].cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                ended.append(cursor.fetchone()[0])
+            other = connections["default"].copy()
+            with other.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(%s)", ended)
+            other.close()
+
+    connection_refreshed.connect(end_session)
+    fake.script("token", *[Delay(0.05)] * 12)
+    try:
+        (sweep,) = flows.refresh_due(workers=3)
+    finally:
+        connection_refreshed.disconnect(end_session)
+    assert ended
+    assert (sweep.refreshed, sweep.failed) == (12, 0)
+
+
+def test_a_receiver_that_leaves_the_process_ends_no_sweep(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_due(provider, user, fake, 4)
+
+    def leave(**_: Any) -> None:
+        raise SystemExit(3)
+
+    connection_refreshed.connect(leave)
+    try:
+        (sweep,) = within_seconds(lambda: flows.refresh_due(workers=2))
+    finally:
+        connection_refreshed.disconnect(leave)
+    assert sweep.failures == {"internal_error": 4}
+    assert set(Token.objects.values_list("generation", flat=True)) == {2}  # their answers are stored
+
+
+def test_a_provider_that_may_be_asked_by_nobody_at_once_is_asked_by_one(user: User, fake: FakeProvider) -> None:
+    make_due(make_provider(fake, max_concurrency=0), user, fake, 3)
+    (sweep,) = within_seconds(flows.refresh_due)
+    assert sweep.refreshed == 3
+
+
+def test_it_takes_a_worker() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        flows.refresh_due(workers=0)
+
+
+def test_a_slow_provider_does_not_keep_the_others_waiting(user: User, fake: FakeProvider) -> None:
+    slow, quick = make_provider(fake, slug="a-slow"), make_provider(fake, slug="b-quick")
+    make_due(slow, user, fake, 16)
+    make_due(quick, user, fake, 1)
+    order: list[str] = []
+    connection_refreshed.connect(note := lambda connection, **_: order.append(connection.provider.slug))
+    fake.script("token", *[Delay(0.3)] * 17)
+    try:
+        flows.refresh_due()
+    finally:
+        connection_refreshed.disconnect(note)
+    assert len(order) == 17
+    assert order.index("b-quick") < 8
+
+
+def test_a_provider_once_given_up_stays_so(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_due(provider, user, fake, 20)
+    fake.script("token", *[Answer(503, "down")] * FAILURES, *[Delay(0.5)] * 20)
+    (sweep,) = flows.refresh_due(workers=4)
+    assert sweep.is_given_up
+    assert sweep.refreshed < 17
+
+
+def test_a_call_that_comes_first_keeps_its_token_and_ends_no_sweep(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    make_due(provider, user, fake, 12)
+    first = Token.objects.select_related("connection").order_by("next_refresh_at")[0].connection
+    called: list[Any] = []
+
+    def intrude(execute: Any, sql: str, *args: Any) -> Any:
+        skips = database.features.has_select_for_update_skip_locked and database.features.has_select_for_update_of
+        if not skips and not called and sql.startswith("UPDATE") and "attempt_started_at" in sql:
+            called.append(within_seconds(lambda: flows.access_token(first)))
+        return execute(sql, *args)
+
+    with database.execute_wrapper(intrude):
+        flows.refresh_due(workers=3)
+    assert not due().exists()
+    assert fake.count("token") == 12
+
+
+@pytest.mark.parametrize("what", ["provider", "connection"])
+def test_a_row_beside_that_is_locked_keeps_nothing_from_being_refreshed(
+    what: str, provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    if database.vendor == "sqlite":
+        pytest.skip("SQLite has one writer and no row locks")
+    make_due(provider, user, fake, 4)
+    held, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            if what == "provider":
+                Provider.objects.filter(pk=provider.pk).update(name="Other")
+            else:
+                make_connection(provider, user, fake, subject="new")
+            held.set()
+            end.wait(20)
+        connections.close_all()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    try:
+        (sweep,) = flows.refresh_due(workers=2)
+    finally:
+        end.set()
+        thread.join()
+    assert sweep.refreshed == 4

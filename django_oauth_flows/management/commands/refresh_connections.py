@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import router
 
 from django_oauth_flows import flows
-from django_oauth_flows.flows.fleet import WORKERS, due
+from django_oauth_flows.flows.fleet import FAILURES, WORKERS, due
 from django_oauth_flows.management.progress import Progress
 from django_oauth_flows.models import Provider
 
@@ -65,7 +66,7 @@ class Command(BaseCommand):
     def _provider(self, slug: str | None) -> Provider | None:
         if slug is None:
             return None
-        provider = Provider.objects.filter(slug=slug).first()
+        provider = Provider.objects.using(router.db_for_write(Provider)).filter(slug=slug).first()
         if provider is None:
             raise CommandError(f"There is no provider {slug!r}.")
         return provider
@@ -84,7 +85,7 @@ class Command(BaseCommand):
             for code, count in sweep.failures.most_common():
                 self.stderr.write(f"{sweep.provider.slug}: {count} failed: {code}")
             if sweep.is_given_up:
-                self.stderr.write(f"{sweep.provider.slug}: left alone after {sweep.failed_in_a_row} failures in a row")
+                self.stderr.write(f"{sweep.provider.slug}: left alone after {FAILURES} failures in a row")
 
 
 def _row(sweep: Sweep) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import router
 
 from django_oauth_flows import flows
 from django_oauth_flows.management.progress import Progress
@@ -14,7 +15,7 @@ from django_oauth_flows.models import AuthorizationRequest, Connection, Provider
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
-    from django.db.models import QuerySet
+    from django.db.models import Model, QuerySet
 
 EXPLANATION = (
     "End every connection at a provider: the provider is paused at once, so that no token of it is served any more, then "
@@ -44,11 +45,11 @@ class Command(BaseCommand):
         """Pause, disconnect, revoke."""
         if not options["rate"] > 0:
             raise CommandError("--rate must be more than 0.")
-        provider = Provider.objects.filter(slug=options["provider"]).first()
+        provider = _rows(Provider).filter(slug=options["provider"]).first()
         if provider is None:
             raise CommandError(f"There is no provider {options['provider']!r}.")
-        live = Connection.objects.filter(provider=provider).exclude(status=Connection.Status.REVOKED).count()
-        waiting = AuthorizationRequest.objects.filter(provider=provider, outcome="parked").count()
+        live = _live(provider).count()
+        waiting = _rows(AuthorizationRequest).filter(provider=provider, outcome="parked").count()
         said = (
             f"{live} connections to end, {waiting} grants that wait for a yes, {_pending(provider).count()} revocations"
         )
@@ -96,9 +97,14 @@ def _end(provider: Provider, *, pause: float, progress: Progress) -> Counter[str
 
 
 def _live(provider: Provider) -> QuerySet[Connection]:
-    rows = Connection.objects.filter(provider=provider).exclude(status=Connection.Status.REVOKED)
+    rows = _rows(Connection).filter(provider=provider).exclude(status=Connection.Status.REVOKED)
     return rows.select_related("provider").order_by("pk")
 
 
 def _pending(provider: Provider) -> QuerySet[Revocation]:
-    return Revocation.objects.filter(provider=provider, outcome=Revocation.Outcome.PENDING)
+    return _rows(Revocation).filter(provider=provider, outcome=Revocation.Outcome.PENDING)
+
+
+def _rows(model: type[Model]) -> QuerySet[Any]:
+    """Read where it is written: a replica may not have heard of the latest."""
+    return model._default_manager.using(router.db_for_write(model)).all()
