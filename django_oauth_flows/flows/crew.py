@@ -136,11 +136,12 @@ def _lease_of(claim: Claim) -> Lease | None:
 def _under(lease: Lease) -> str:
     try:
         check_servable(lease.snapshot)
-        after = attempt(lease, seconds=deadline_left(lease))
     except Disconnected as reason:
         lease.release(failure=reason.code, answered=True)
         raise
-    except (OAuthFlowsError, Error):
+    try:
+        after = attempt(lease, seconds=deadline_left(lease))
+    except (OAuthFlowsError, Error):  # noted where they were met
         raise
     except Exception:
         lease.release(failure="internal_error", answered=False)

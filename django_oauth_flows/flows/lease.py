@@ -206,12 +206,12 @@ class Claim:
 
 
 def claim(due: QuerySet[Token], provider: Provider, *, size: int) -> tuple[list[Claim], bool]:
-    """Take the leases of at most ``size`` of ``provider``'s ``due`` rows in one UPDATE, and journal their attempts.
+    """Take the leases of at most ``size`` of ``provider``'s ``due`` rows, which are free, in one UPDATE; journal the attempts.
 
     Return them, and whether more may be due. Any number of workers may do so at once: each row goes to one of them.
     """
     alias, worker = due.db, uuid.uuid4()
-    waiting = due.filter(free()).order_by("next_refresh_at")
+    waiting = due.order_by("next_refresh_at")
     features = connections[alias].features
     # Without such locks (SQLite, and MariaDB, which would lock what is joined) two may choose the same; one of them gets it.
     # A transaction that has begun by reading may not go on to write there, so there is none.
@@ -225,9 +225,10 @@ def claim(due: QuerySet[Token], provider: Provider, *, size: int) -> tuple[list[
         for pk, _, generation in chosen:
             unmoved |= Q(pk=pk, generation=generation)
         taken = Token.objects.using(alias).filter(free(), unmoved).update(**_taken(worker, provider))
-    ids = [pk for pk, *_ in chosen]
-    ours = Token.objects.using(alias).filter(pk__in=ids, lease_owner=worker).values_list("connection_id", flat=True)
-    found = [connection_id for _, connection_id, _ in chosen] if taken == len(chosen) else list(ours)
+    found = [connection_id for _, connection_id, _ in chosen]
+    if taken < len(chosen):
+        ours = Token.objects.using(alias).filter(connection_id__in=found, lease_owner=worker)
+        found = list(ours.values_list("connection_id", flat=True))
     return [Claim(alias, connection_id, worker) for connection_id in found], len(chosen) == size
 
 

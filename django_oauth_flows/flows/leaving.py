@@ -44,7 +44,7 @@ def end_connections_of(instance: Model, **_: Any) -> None:
     with transaction.atomic(using=alias):
         hold_grants(rows)
         hold_row(instance, alias=alias, deleting=True)  # from here on nobody can connect an account for it
-        hold_grants(rows)
+        hold_grants(rows)  # and what somebody has connected until then
         drop_parked_with(Q(**key) | consented)
         for connection in rows.select_related("provider"):
             connection.delete()

@@ -69,7 +69,7 @@ def start_authorization(
     values = dict(reconnect.parameters if reconnect else parameters or {})
     callback = redirect_uri(provider, site_url=site_url)
     if provider.protocol == Provider.Protocol.OAUTH1:
-        _make_room(user, provider)  # before the provider is asked for anything
+        _make_room(user.pk, provider)  # before the provider is asked for anything
     state, browser = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(32))
     pending, authorization_url = flow_for(provider.registration(values)).start(
         redirect_uri=callback, scopes=wanted, state=state
@@ -91,7 +91,7 @@ def start_authorization(
         configuration_fingerprint=provider.fingerprint(values),
     )
     _seal_pending(request, pending)
-    _remember(request, user)
+    _remember(request)
     return StartedAuthorization(authorization_url, browser_cookie(request.pk, browser, path=urlsplit(callback).path))
 
 
@@ -149,7 +149,7 @@ def _seal_pending(request: AuthorizationRequest, pending: PendingAuthorization) 
         request.seal("temporary_token_secret", pending.temporary_credentials.token_secret)
 
 
-def _remember(request: AuthorizationRequest, user: AbstractBaseUser) -> None:
+def _remember(request: AuthorizationRequest) -> None:
     """Save the request; where the user has started this often lately, make room for it first, as OAuth 1.0a has done."""
     using = router.db_for_write(AuthorizationRequest)
     if request.provider.protocol == Provider.Protocol.OAUTH1:
@@ -157,14 +157,14 @@ def _remember(request: AuthorizationRequest, user: AbstractBaseUser) -> None:
         return
     many = _MANY.bound(using=using, user_id=request.user_id, provider_id=request.provider_id)
     if not _REQUEST.run(request, using=using, unless=many):
-        _make_room(user, request.provider)
+        _make_room(request.user_id, request.provider)
         _REQUEST.run(request, using=using)
 
 
-def _make_room(user: AbstractBaseUser, provider: Provider) -> None:
+def _make_room(user_id: Any, provider: Provider) -> None:
     """Keep a flood of starts bounded: expire the oldest pending requests, and refuse when they come too fast."""
     using = router.db_for_write(AuthorizationRequest)
-    rows: list[Any] = _RECENT.rows(using=using, user_id=user.pk, provider_id=provider.pk)
+    rows: list[Any] = _RECENT.rows(using=using, user_id=user_id, provider_id=provider.pk)
     if sum(row.age < timedelta(minutes=1) for row in rows) >= STARTS_PER_MINUTE:
         raise AuthorizationError(
             "You have started this too often.", code="too_many_starts", hint="Wait a minute, then start once more."

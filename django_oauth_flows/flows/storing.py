@@ -70,9 +70,8 @@ def store_new(holding: Holding, grant: Grant, request: AuthorizationRequest) -> 
     if not alone or not AtOnce.is_possible(*_STORED):
         return None
     using = router.db_for_write(Connection)
-    connection = Connection(id=uuid.uuid4())
+    connection = holding.connection()
     _describe(connection, holding, grant)
-    connection.owner_model, connection.owner_id = holding.owner_model, holding.owner_id
     kind = ConnectionEvent.Kind.AUTHORIZED
     at_once = AtOnce(using=using)
     at_once.insert(_CONNECTION, connection)
@@ -95,11 +94,10 @@ _STORED = (Connection, Token, ConnectionEvent, AuthorizationRequest)
 def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: ConnectionEvent.Kind) -> Connection:
     alias = router.db_for_write(Connection)
     with transaction.atomic(using=alias):
-        connection = mine if mine is not None else Connection(id=uuid.uuid4())
+        connection = mine if mine is not None else holding.connection()
         _describe(connection, holding, grant)
         if mine is None:
             _stay_unique(holding, alias=alias)
-            connection.owner_model, connection.owner_id = holding.owner_model, holding.owner_id
             _CONNECTION.run(connection)
         else:
             connection.save(using=alias, update_fields=_DESCRIBED)

@@ -95,7 +95,9 @@ def _manager(policy: TransportPolicy) -> PoolManager:
 def _proxy_manager(url: str, options: dict[str, Any]) -> ProxyManager:
     """Return a manager that shows the proxy the credentials in its URL: urllib3 does not read them there."""
     credentials = parse_url(url).auth
-    headers = make_headers(proxy_basic_auth=unquote(credentials)) if credentials else None
+    # As UTF-8 (RFC 7617 §2.1): urllib3 would refuse what Latin-1 does not have.
+    spelled = unquote(credentials).encode().decode("latin-1") if credentials else None
+    headers = make_headers(proxy_basic_auth=spelled)
     return ProxyManager(url, proxy_headers=headers, **options)
 
 

@@ -65,12 +65,12 @@ class Insert(Generic[M]):
         Where somebody listens to saving, Django does it, with everything it does.
         """
         model = type(instance)
-        using = using or router.db_for_write(model)
-        if unless is not None and (connections[using].vendor != "postgresql" or _is_listened_to(model)):
+        using, listened_to = using or router.db_for_write(model), _is_listened_to(model)
+        if unless is not None and (listened_to or connections[using].vendor != "postgresql"):
             if _finds(unless, using):
                 return False
             unless = None
-        if _is_listened_to(model):
+        if listened_to:
             for name, value in self._fixed.items():
                 setattr(instance, name, value)
             instance.save(force_insert=True, using=using)

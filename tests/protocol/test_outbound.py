@@ -291,6 +291,7 @@ def test_an_explicit_proxy_is_used(fake: FakeProvider, register: Any) -> None:
 def test_an_explicit_proxy_is_shown_the_credentials_in_its_url(register: Any, fake: FakeProvider) -> None:
     asked: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(5)
 
         def refuse() -> None:
             client, _ = proxy.accept()
@@ -300,14 +301,14 @@ def test_an_explicit_proxy_is_shown_the_credentials_in_its_url(register: Any, fa
 
         thread = threading.Thread(target=refuse)
         thread.start()
-        address = f"http://us%40er:pass@127.0.0.1:{proxy.getsockname()[1]}"
+        address = f"http://us%40er:p%C3%A4%E2%82%AC@127.0.0.1:{proxy.getsockname()[1]}"
         registration = register(fake, transport={"proxy": address, "deadline": 3.0})
         object.__setattr__(registration.server, "token_endpoint", "https://provider.example/token")
         with pytest.raises(ProviderUnreachable):
             OAuth2Flow(registration).client_credentials()
         thread.join()
     head = {line.partition(":")[0].lower(): line.partition(": ")[2] for line in asked[0].decode().split("\r\n")}
-    assert head["proxy-authorization"] == "Basic " + base64.b64encode(b"us@er:pass").decode()
+    assert head["proxy-authorization"] == "Basic " + base64.b64encode("us@er:pä€".encode()).decode()
 
 
 @pytest.mark.security("H08")

@@ -590,6 +590,16 @@ def test_an_incident_asks_first(
     assert Token.objects.exists() is not ended
 
 
+def test_an_incident_changes_nothing_if_nobody_can_be_asked(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())  # as cron starts it
+    with pytest.raises(CommandError, match="--no-input"):
+        run("revoke_connections", "--provider=fake")
+    assert Token.objects.exists()
+    assert not Provider.objects.get().paused
+
+
 def test_an_incident_spares_the_provider(provider: Provider, user: User, fake: FakeProvider) -> None:
     for number in range(3):
         make_connection(provider, user, fake, subject=f"account-{number}")

@@ -57,7 +57,7 @@ class Command(BaseCommand):
             self.stdout.write(said)
             return
         if options["interactive"] and not self._agreed(provider, said):
-            raise CommandError("Nothing was changed.")
+            raise CommandError("Nothing was changed. Without a terminal, confirm with --no-input.")
         Provider.objects.filter(pk=provider.pk).update(paused=True)
         self.stdout.write(f"{provider} is paused: none of its tokens is served any more.")
         progress = Progress(self.stderr, "connections", total=live, quiet=options["verbosity"] == 0)
@@ -67,7 +67,10 @@ class Command(BaseCommand):
 
     def _agreed(self, provider: Provider, said: str) -> bool:
         self.stdout.write(f"{said}.\n{EXPLANATION}")
-        return input(f"Type {provider.slug} to go on: ") == provider.slug
+        try:
+            return input(f"Type {provider.slug} to go on: ") == provider.slug
+        except EOFError:  # nobody is there to ask
+            return False
 
     def _report(self, provider: Provider, outcomes: Counter[str]) -> None:
         for outcome, count in outcomes.most_common():
