@@ -6,22 +6,19 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import Error, connections
+from django.db import connections
 
-from django_oauth_flows.exceptions import Disconnected, OAuthFlowsError, ReauthorizationRequiredError
+from django_oauth_flows.flows.claiming import refreshed
 from django_oauth_flows.flows.history import logger
-from django_oauth_flows.flows.lease import deadline_left
-from django_oauth_flows.flows.refreshing import attempt
-from django_oauth_flows.flows.snapshot import check_servable
 
 if TYPE_CHECKING:
-    from django_oauth_flows.flows.lease import Claim, Lease
+    from django_oauth_flows.flows.lease import Lease
 
 
 class News(NamedTuple):
-    """What a member of the crew has to say: what became of a claim, or (without one) that it is ready, or gone."""
+    """What a member of the crew has to say: what became of a lease, or (without one) that it is ready, or gone."""
 
-    claim: Claim | None
+    lease: Lease | None
     outcome: str
 
 
@@ -34,7 +31,7 @@ class Crew:
     def __init__(self, size: int, *, alias: str) -> None:
         self.ready = 0
         self._alias = alias
-        self._todo: SimpleQueue[Claim | None] = SimpleQueue()
+        self._todo: SimpleQueue[Lease | None] = SimpleQueue()
         self._news: SimpleQueue[News] = SimpleQueue()
         self._threads: list[Thread] = []
         self._failure: Exception = RuntimeError("no thread could be started")
@@ -53,16 +50,16 @@ class Crew:
         """Tell whether everybody who is still there is ready: no more news but of tasks."""
         return bool(self.ready) and self.ready == self._present
 
-    def hand(self, claim: Claim) -> None:
+    def hand(self, lease: Lease) -> None:
         """Let the next idle member refresh it."""
-        self._todo.put(claim)
+        self._todo.put(lease)
 
     def hear(self) -> News:
         """Wait for news. Raise what the last one met if nobody is left who could have any."""
         if not self._present:
             raise self._failure
         news = self._news.get()
-        if news.claim is None:
+        if news.lease is None:
             is_ready = news.outcome == "ready"
             self.ready += is_ready
             self._present -= not is_ready
@@ -84,66 +81,13 @@ class Crew:
             return
         self._news.put(News(None, "ready"))
         try:
-            while (claim := self._todo.get()) is not None:
+            while (lease := self._todo.get()) is not None:
                 outcome = "internal_error"
                 try:
-                    outcome = refreshed(claim)
+                    outcome = refreshed(lease)
                 except BaseException as error:  # noqa: BLE001 - a receiver's SystemExit: whoever waits has to hear of it
                     logger.error("oauth_flows.internal_error", extra={"error": type(error).__name__})
                 finally:
-                    self._news.put(News(claim, outcome))
+                    self._news.put(News(lease, outcome))
         finally:
             connections.close_all()  # this thread's; nobody else would
-
-
-def refreshed(claim: Claim) -> str:
-    """Refresh what was claimed; return ``refreshed``, ``needs_reauthorization``, ``overtaken``, or an error code."""
-    try:
-        lease = _lease_of(claim)
-        return "overtaken" if lease is None else _under(lease)
-    except OAuthFlowsError as error:
-        return _SETTLED.get(type(error), error.code)
-    except Error as error:
-        logger.warning("oauth_flows.storage_unavailable", extra={"error": type(error).__name__})
-        return "storage_unavailable"
-    except Exception as error:  # noqa: BLE001 - a row that nobody expected must not keep the others from being refreshed
-        logger.error("oauth_flows.internal_error", extra={"error": type(error).__name__})
-        return "internal_error"
-
-
-_SETTLED: dict[type[OAuthFlowsError], str] = {
-    Disconnected: "overtaken",
-    ReauthorizationRequiredError: "needs_reauthorization",
-}
-"""What a connection may turn out to be: no failure, and nothing to try again."""
-
-
-def _lease_of(claim: Claim) -> Lease | None:
-    """Read what was claimed; on another database connection if this one has broken since it was last used."""
-    try:
-        return claim.lease()
-    except Error:
-        if connections[claim.alias].in_atomic_block:
-            raise
-        connections[claim.alias].close()
-    try:
-        return claim.lease()
-    except Error:
-        claim.give_back()
-        raise
-
-
-def _under(lease: Lease) -> str:
-    try:
-        check_servable(lease.snapshot)
-    except Disconnected as reason:
-        lease.release(failure=reason.code, answered=True)
-        raise
-    try:
-        after = attempt(lease, seconds=deadline_left(lease))
-    except (OAuthFlowsError, Error):  # noted where they were met
-        raise
-    except Exception:
-        lease.release(failure="internal_error", answered=False)
-        raise
-    return "refreshed" if after.token.generation == lease.snapshot.token.generation + 1 else "overtaken"

@@ -85,13 +85,23 @@ def committing(alias: str, *, lock_timeout: float) -> Iterator[None]:
 
 
 @contextmanager
+def stated(alias: str, *, lock_timeout: float) -> Iterator[None]:
+    """Run a block of single statements, each of which may be committed by itself; otherwise as :func:`committing`."""
+    if _is_second(alias) or connections[alias].in_atomic_block:
+        with committing(alias, lock_timeout=lock_timeout):
+            yield
+    else:  # neither BEGIN nor COMMIT has to travel
+        yield
+
+
+@contextmanager
 def claiming(alias: str) -> Iterator[None]:
-    """Run a block as one transaction before the provider is asked.
+    """Run a block of single statements, each committed, before the provider is asked.
 
     Raises :class:`CannotPersist` if a second connection is refused, or the row or the database is locked for it.
     """
     try:
-        with committing(alias, lock_timeout=LEASE_LOCK_TIMEOUT):
+        with stated(alias, lock_timeout=LEASE_LOCK_TIMEOUT):
             yield
     except (OperationalError, InterfaceError):
         if not _is_second(alias):

@@ -17,9 +17,10 @@ from django.db.models import Q
 
 from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.crew import Crew, refreshed
+from django_oauth_flows.flows.claiming import claim, refreshed
+from django_oauth_flows.flows.crew import Crew
 from django_oauth_flows.flows.durable import in_callers_transaction
-from django_oauth_flows.flows.lease import claim, free
+from django_oauth_flows.flows.lease import free
 from django_oauth_flows.managers import model_label
 from django_oauth_flows.models import Connection, Provider, Token
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from django_oauth_flows.flows.lease import Claim
+    from django_oauth_flows.flows.lease import Lease
 
 WORKERS = 8
 """How many refreshes one process has under way at once."""
@@ -55,7 +56,7 @@ class Sweep:
     overtaken: int = 0  # ended, or left to another worker, meanwhile
     failures: Counter[str] = field(default_factory=Counter)
     is_given_up: bool = False
-    under_way: set[Claim] = field(default_factory=set)
+    under_way: set[Lease] = field(default_factory=set)
     retries: bool = False  # what failed before comes last: it may be failing for good
     _in_a_row: int = 0
     _passed_over: list[UUID] = field(default_factory=list)  # connections on whose rows no outcome is noted
@@ -65,11 +66,11 @@ class Sweep:
         """Return how many could not be refreshed for now; they keep their tokens, and are tried again."""
         return self.failures.total()
 
-    def note(self, done: Claim, outcome: str) -> None:
+    def note(self, done: Lease, outcome: str) -> None:
         """Count what became of one: the name of a counter above, or an error code."""
         self.under_way.discard(done)
         if outcome in ("overtaken", "storage_unavailable", "internal_error"):
-            self._passed_over.append(done.connection_id)
+            self._passed_over.append(done.snapshot.connection.pk)
         if outcome in ("refreshed", "needs_reauthorization", "overtaken"):
             setattr(self, outcome, getattr(self, outcome) + 1)
             self._in_a_row = 0
@@ -81,7 +82,7 @@ class Sweep:
             self._in_a_row += 1
             self.is_given_up = self.is_given_up or self._in_a_row >= FAILURES
 
-    def claim(self, size: int, within: timedelta) -> tuple[list[Claim], bool]:
+    def claim(self, size: int, within: timedelta) -> tuple[list[Lease], bool]:
         """Claim at most so many; return them, and whether more may be due. Nothing is tried twice in a sweep."""
         untouched = Q(last_refreshed_at=None) | Q(last_refreshed_at__lt=self.started)  # some are due again at once
         unfailed = Q(last_failure_at=None) | Q(last_failure_at__lt=self.started)
@@ -89,7 +90,7 @@ class Sweep:
         rows = due(provider=self.provider, within=within).filter(untouched, unfailed, **order)
         if self._passed_over:
             rows = rows.exclude(connection_id__in=self._passed_over)
-        claims, more = claim(rows, self.provider, size=size)
+        claims, more = claim(rows, self.provider.pk, size=size)
         if more or self.retries:
             return claims, more
         self.retries = True

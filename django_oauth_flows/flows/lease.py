@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import Error, InterfaceError, OperationalError, connections, transaction
+from django.db import Error, InterfaceError, OperationalError
 from django.db.models import F, Q
 
 from django_oauth_flows.exceptions import TokenUnavailable
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.durable import SAVE_LOCK_TIMEOUT, claiming, committing, noted, reconnected
+from django_oauth_flows.flows.durable import SAVE_LOCK_TIMEOUT, claiming, noted, reconnected, stated
 from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.snapshot import Snapshot, read
@@ -24,9 +24,8 @@ from django_oauth_flows.models.token import AT_REST
 from django_oauth_flows.statements import Slot, Update
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
-
-    from django.db.models import QuerySet
 
     from django_oauth_flows.flows.values import Grant
     from django_oauth_flows.models import Provider
@@ -34,18 +33,15 @@ if TYPE_CHECKING:
 FIRST_BACKOFF, LAST_BACKOFF = 2.0, 900.0
 """Seconds until the next attempt after the first failure, and at most."""
 
-SHORTEST_LEASE = 2.0
-"""Seconds that must be left of a claim when its turn comes; after that, another worker may take the row at any moment."""
-
 FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Seconds between two tries to store an answer while the database fails."""
 
 _ENDED: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None, "attempt_id": None, "attempt_started_at": None}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Lease:
-    """The right to refresh one generation of one token. ``unanswered``: earlier attempts whose answer nobody saw."""
+    """The right to refresh one generation of one token. Its ``snapshot`` was read while it was held."""
 
     alias: str
     snapshot: Snapshot
@@ -55,10 +51,10 @@ class Lease:
     @property
     def unanswered(self) -> int:
         """Return how often this refresh token was presented before without an answer."""
-        return self.snapshot.token.attempt_count
+        return self.snapshot.token.attempt_count - 1  # the last one is ours
 
     def save(self, grant: Grant, *, requested_at: datetime) -> bool:
-        """Store the provider's answer; False if the row has moved on, and this answer is not to be kept.
+        """Store the provider's answer, and bring the snapshot up to date; False if the row has moved on meanwhile.
 
         While the database fails it is tried again, for as long as the lease lasts. Raises :class:`TokenUnavailable`
         (``outcome_unknown``) if that was in vain: lease and journal stay as they are, so that the next holder presents
@@ -67,11 +63,15 @@ class Lease:
         columns, pause = self._columns(grant, requested_at), FIRST_PAUSE
         while True:
             try:
-                return self._swap(columns)
+                is_saved = self._swap(columns)
             except Error as error:
                 passing = isinstance(error, OperationalError | InterfaceError)
                 if not passing or time.monotonic() + pause > self.ends or not reconnected(self.alias):
                     raise self._unsaved(error) from None
+            else:
+                if is_saved:
+                    self._bring_up_to_date(columns)
+                return is_saved
             time.sleep(pause)
             pause = min(pause * 2, LAST_PAUSE)
 
@@ -90,7 +90,7 @@ class Lease:
             "not_before": DatabaseNow() + timedelta(seconds=delay),
         }
         if answered:
-            columns["attempt_count"] = token.attempt_count
+            columns["attempt_count"] = self.unanswered
         noted(self.alias, lambda: self._held().update(**columns))
 
     def end(self, *, failure: str) -> bool:
@@ -98,15 +98,32 @@ class Lease:
         ended = {**_ENDED, "next_refresh_at": None, "last_failure": failure[:40], "last_failure_at": DatabaseNow()}
         return bool(self._held().update(**ended, failure_count=F("failure_count") + 1))
 
+    def give_back(self) -> None:
+        """Free the row as if the lease had not been taken: nothing was sent."""
+        give_back([self.snapshot.token.pk], self.worker, using=self.alias)
+
     def _swap(self, columns: dict[str, Any]) -> bool:
-        rows = Token.objects.using(self.alias).filter(pk=self.snapshot.token.pk)
-        with committing(self.alias, lock_timeout=SAVE_LOCK_TIMEOUT):
-            save, token = _SAVE_ROTATED if "refresh_token" in columns else _SAVE, self.snapshot.token
-            held = {"id": token.pk, "generation": token.generation, "lease_owner": self.worker}
+        token = self.snapshot.token
+        save = _SAVE_ROTATED if "refresh_token" in columns else _SAVE
+        held = {"id": token.pk, "generation": token.generation, "lease_owner": self.worker}
+        with stated(self.alias, lock_timeout=SAVE_LOCK_TIMEOUT):
             if save.run(using=self.alias, **held, **columns):
                 return True
             # Moved on; or an earlier try was committed, and only the database's word for it was lost.
+            rows = Token.objects.using(self.alias).filter(pk=token.pk)
             return bool(rows.values_list("access_token", flat=True).first() == columns["access_token"])
+
+    def _bring_up_to_date(self, columns: dict[str, Any]) -> None:
+        """Make the snapshot say what the row says now: nobody else could write it while the lease was held."""
+        token = self.snapshot.token
+        changes = {
+            **columns,
+            **AT_REST,
+            "generation": token.generation + 1,
+            "last_refreshed_at": self.snapshot.present(),
+        }
+        for name, value in changes.items():
+            setattr(token, name, value)
 
     def _unsaved(self, error: Error) -> TokenUnavailable:
         connection = str(self.snapshot.connection.pk)
@@ -166,70 +183,35 @@ _SAVE_ROTATED = _saving(*_GRANTED, *_MINTED, "refresh_token", "refresh_token_exp
 def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
     """Take the lease and journal the attempt, in one UPDATE; None if somebody else has it or the row has moved on.
 
-    Unless forced, a row that failed lately is left alone until its ``not_before``. Raises :class:`CannotPersist`.
+    Unless forced, a row that failed lately is left alone until its ``not_before``. What decides what to do with the lease
+    is read once it is held: from then on nobody else marks the connection. Raises :class:`CannotPersist`, and
+    :class:`Disconnected` if the row is gone.
     """
     worker, ends = uuid.uuid4(), time.monotonic() + lease_seconds(snapshot.provider)
     row = Token.objects.using(alias).filter(pk=snapshot.token.pk, generation=snapshot.token.generation)
     with claiming(alias):
-        taken = row.filter(free(force=force)).update(**_taken(worker, snapshot.provider))
-    return Lease(alias, snapshot, worker, ends) if taken else None
+        taken = row.filter(free(force=force)).update(**taking(worker, snapshot.provider))
+    if not taken:
+        return None
+    with given_back_on_error([snapshot.token.pk], worker, using=alias):
+        held = read(snapshot.connection.pk, using=alias)
+    return Lease(alias, held, worker, ends) if held.token.lease_owner == worker else None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A lease that was taken together with others, before its row was read. To be used at once, or it runs out."""
-
-    alias: str
-    connection_id: uuid.UUID
-    worker: uuid.UUID
-
-    def lease(self) -> Lease | None:
-        """Read the row; None if it has moved on, or too little is left of the lease to ask the provider anything.
-
-        Raises :class:`Disconnected` if the row is gone.
-        """
-        snapshot = read(self.connection_id, using=self.alias)
-        token = snapshot.token
-        if token.lease_owner != self.worker or token.lease_expires_at is None:
-            return None
-        left = (token.lease_expires_at - snapshot.now).total_seconds()
-        if left < min(SHORTEST_LEASE, lease_seconds(snapshot.provider) / 2):
-            self.give_back()
-            return None
-        token.attempt_count -= 1  # as it was before this attempt
-        return Lease(self.alias, snapshot, self.worker, snapshot.read_at + left)
-
-    def give_back(self) -> None:
-        """Free the row as if it had not been claimed: nothing was sent."""
-        ours = Token.objects.using(self.alias).filter(connection_id=self.connection_id, lease_owner=self.worker)
-        noted(self.alias, lambda: ours.update(**_ENDED, attempt_count=F("attempt_count") - 1))
+@contextmanager
+def given_back_on_error(token_ids: Iterable[uuid.UUID], worker: uuid.UUID, *, using: str) -> Iterator[None]:
+    """Leave no doubt behind if the database fails between taking leases and reading what they are for."""
+    try:
+        yield
+    except Error:
+        give_back(token_ids, worker, using=using)
+        raise
 
 
-def claim(due: QuerySet[Token], provider: Provider, *, size: int) -> tuple[list[Claim], bool]:
-    """Take the leases of at most ``size`` of ``provider``'s ``due`` rows, which are free, in one UPDATE; journal the attempts.
-
-    Return them, and whether more may be due. Any number of workers may do so at once: each row goes to one of them.
-    """
-    alias, worker = due.db, uuid.uuid4()
-    waiting = due.order_by("next_refresh_at")
-    features = connections[alias].features
-    # Without such locks (SQLite, and MariaDB, which would lock what is joined) two may choose the same; one of them gets it.
-    # A transaction that has begun by reading may not go on to write there, so there is none.
-    skips = features.has_select_for_update_skip_locked and features.has_select_for_update_of
-    with transaction.atomic(using=alias) if skips else nullcontext():
-        rows = waiting.select_for_update(skip_locked=True, of=("self",)) if skips else waiting
-        chosen = list(rows.values_list("pk", "connection_id", "generation")[:size])
-        if not chosen:
-            return [], False
-        unmoved = Q()
-        for pk, _, generation in chosen:
-            unmoved |= Q(pk=pk, generation=generation)
-        taken = Token.objects.using(alias).filter(free(), unmoved).update(**_taken(worker, provider))
-    found = [connection_id for _, connection_id, _ in chosen]
-    if taken < len(chosen):
-        ours = Token.objects.using(alias).filter(connection_id__in=found, lease_owner=worker)
-        found = list(ours.values_list("connection_id", flat=True))
-    return [Claim(alias, connection_id, worker) for connection_id in found], len(chosen) == size
+def give_back(token_ids: Iterable[uuid.UUID], worker: uuid.UUID, *, using: str) -> None:
+    """Free rows as if ``worker`` had not taken their leases: nothing was sent."""
+    ours = Token.objects.using(using).filter(pk__in=list(token_ids), lease_owner=worker)
+    noted(using, lambda: ours.update(**_ENDED, attempt_count=F("attempt_count") - 1))
 
 
 def free(*, force: bool = False) -> Q:
@@ -238,7 +220,7 @@ def free(*, force: bool = False) -> Q:
     return unleased if force else unleased & (Q(not_before=None) | Q(not_before__lte=DatabaseNow()))
 
 
-def _taken(worker: uuid.UUID, provider: Provider) -> dict[str, Any]:
+def taking(worker: uuid.UUID, provider: Provider) -> dict[str, Any]:
     """Return the columns of a lease that begins now, with its entry in the journal."""
     return {
         "lease_owner": worker,

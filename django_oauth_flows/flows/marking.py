@@ -6,11 +6,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.db.models import F
 
 from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.durable import harmless_alias, noted
 from django_oauth_flows.flows.history import announce, logger, record
+from django_oauth_flows.flows.lease import free
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Token
 from django_oauth_flows.signals import connection_needs_reauthorization, connection_recovered, connection_refreshed
 
@@ -40,7 +42,7 @@ def _mark(snapshot: Snapshot, reason: Connection.Reason, *, using: str, lease: L
     connection = snapshot.connection
     active = Connection.objects.using(using).filter(pk=connection.pk, status=Status.ACTIVE)
     marked = active.update(status=Status.REAUTHORIZATION_REQUIRED, reason=reason)
-    if not (_unchanged(snapshot.token, using=using) if lease is None else lease.end(failure=reason)):
+    if not (_nobody_at_it(snapshot.token, using=using) if lease is None else lease.end(failure=reason)):
         transaction.set_rollback(True, using=using)
     elif marked:
         connection.status, connection.reason = Status.REAUTHORIZATION_REQUIRED, reason
@@ -52,20 +54,19 @@ def _mark(snapshot: Snapshot, reason: Connection.Reason, *, using: str, lease: L
         announce(connection_needs_reauthorization, connection, reason=str(reason), using=using)
 
 
-def mark_refreshed(lease: Lease, grant: Grant, after: Snapshot) -> None:
+def mark_refreshed(lease: Lease, grant: Grant) -> None:
     """Announce a stored refresh, and clear every mark that an earlier failure left.
 
-    ``after`` was read after the save. What cannot be noted is no error: the token is stored, and the next refresh sees
-    the same marks.
+    What cannot be noted is no error: the token is stored, and the next refresh sees the same marks.
     """
-    connection, provider, using = after.connection, after.provider, lease.alias
-    still_ours = after.token.generation == lease.snapshot.token.generation + 1
+    after, using = lease.snapshot, lease.alias
+    connection, provider = after.connection, after.provider
     changes: dict[str, Any] = {}
     if grant.scopes is not None and grant.scopes != connection.granted_scopes:
         changes["granted_scopes"] = grant.scopes
     if connection.status == Status.REAUTHORIZATION_REQUIRED:
         changes |= {"status": Status.ACTIVE, "reason": ""}
-    if changes and still_ours:
+    if changes:
         noted(using, lambda: _change(after, changes, using=using))
     if provider.alarm:
         alarmed = Provider.objects.using(using).filter(pk=provider.pk)
@@ -85,6 +86,12 @@ def _change(after: Snapshot, changes: dict[str, Any], *, using: str) -> None:
         if "status" in changes:
             record(ConnectionEvent.Kind.RECOVERED, connection, using=using)
             announce(connection_recovered, connection, using=using)
+
+
+def _nobody_at_it(token: Token, *, using: str) -> bool:
+    """Tell whether nobody is refreshing this generation, and let nobody begin before our commit: he would not see it."""
+    row = Token.objects.using(using).filter(free(force=True), pk=token.pk, generation=token.generation)
+    return bool(row.update(generation=F("generation")))
 
 
 def _unchanged(token: Token, *, using: str) -> bool:

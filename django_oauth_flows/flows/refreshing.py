@@ -105,7 +105,8 @@ def attempt(lease: Lease, *, seconds: float) -> Snapshot:
     """Ask the provider once (twice if its answer is lost) and store what it says. Holds the lease, no transaction."""
     requested_at = lease.snapshot.present()
     try:
-        tokens = _ask(lease.snapshot, seconds=seconds)
+        registration = _registration(lease.snapshot)
+        tokens = _ask(lease.snapshot, registration, seconds=seconds)
     except DecryptionError:
         needs_reauthorization(lease.snapshot, Connection.Reason.UNDECRYPTABLE, lease=lease)
         raise ReauthorizationRequiredError(
@@ -116,15 +117,11 @@ def attempt(lease: Lease, *, seconds: float) -> Snapshot:
         raise
     except TokenEndpointError as error:
         return _failed(lease, error)
-    grant = Grant.of(
-        tokens,
-        kept=lease.snapshot.provider.registration(lease.snapshot.connection.parameters).dialect.kept_token_fields,
-    )
+    grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields)
     if not lease.save(grant, requested_at=requested_at):
         return _overtaken(lease, grant)
-    after = read(lease.snapshot.connection.pk, using=lease.alias)
-    mark_refreshed(lease, grant, after)
-    return after
+    mark_refreshed(lease, grant)
+    return lease.snapshot
 
 
 def _refreshed_early(snapshot: Snapshot) -> Snapshot:
@@ -138,7 +135,10 @@ def _refreshed_early(snapshot: Snapshot) -> Snapshot:
     try:
         with durable_alias(snapshot.token.pk) as alias:
             lease = acquire(snapshot, alias=alias, force=False)
-            return snapshot if lease is None else attempt(lease, seconds=budget)
+            if lease is None:
+                return snapshot
+            _check_wanted(lease, force=False)
+            return attempt(lease, seconds=budget)
     except (CannotPersist, ReauthorizationRequiredError, TokenUnavailable, ConfigurationError, DecryptionError):
         return snapshot
 
@@ -159,6 +159,7 @@ def _obtain(
         while time.monotonic() < give_up:
             lease = acquire(snapshot, alias=alias, force=force)
             if lease is not None:
+                _check_wanted(lease, force=force)
                 return attempt(lease, seconds=seconds)
             snapshot = read(snapshot.connection.pk, using=alias)
             check_servable(snapshot)
@@ -170,6 +171,16 @@ def _obtain(
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             pause = min(pause * 2, LAST_POLL)
     raise TokenUnavailable("Another worker is refreshing this connection and has not finished.")
+
+
+def _check_wanted(lease: Lease, *, force: bool) -> None:
+    """Give the lease back and raise if what was read under it says that the provider is not to be asked after all."""
+    try:
+        check_servable(lease.snapshot)
+        _check_renewable(lease.snapshot, force=force)
+    except OAuthFlowsError:
+        lease.give_back()
+        raise
 
 
 def _check_renewable(snapshot: Snapshot, *, force: bool) -> None:
@@ -191,7 +202,7 @@ def _check_renewable(snapshot: Snapshot, *, force: bool) -> None:
         raise TokenUnavailable("The token has expired, and refreshing it failed a moment ago.", retry_after=wait)
 
 
-def _ask(snapshot: Snapshot, *, seconds: float) -> TokenResponse:
+def _ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float) -> TokenResponse:
     """Send the token request of this connection's grant."""
     connection, provider, token = snapshot.connection, snapshot.provider, snapshot.token
     own_token = connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS  # nothing of a user's is sent
@@ -203,13 +214,13 @@ def _ask(snapshot: Snapshot, *, seconds: float) -> TokenResponse:
         )
     deadline = time.monotonic() + seconds
     try:
-        return _request(snapshot, seconds=seconds)
+        return _request(snapshot, registration, seconds=seconds)
     except OutcomeUnknown:
         remaining = deadline - time.monotonic()
         if remaining < 1:
             raise
     try:
-        return _request(snapshot, seconds=remaining)
+        return _request(snapshot, registration, seconds=remaining)
     except TokenEndpointError as error:
         if judge(error) is Verdict.DEAD:
             # The first presentation was the one that counted; its answer is gone.
@@ -219,10 +230,9 @@ def _ask(snapshot: Snapshot, *, seconds: float) -> TokenResponse:
         raise
 
 
-def _request(snapshot: Snapshot, *, seconds: float) -> TokenResponse:
+def _request(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float) -> TokenResponse:
     connection = snapshot.connection
     refresh_token = snapshot.token.open("refresh_token")
-    registration = _registration(snapshot)
     flow = flow_for(replace(registration, transport=replace(registration.transport, deadline=seconds)))
     if not isinstance(flow, OAuth2Flow):
         raise ConfigurationError("OAuth 1.0a tokens are not refreshed.", code="provider_misconfigured")

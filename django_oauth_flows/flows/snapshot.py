@@ -17,6 +17,7 @@ from django_oauth_flows.models import Connection, Provider, Token
 from django_oauth_flows.statements import Select, Slot
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
 
@@ -55,11 +56,25 @@ class Snapshot:
         return self.now + timedelta(seconds=time.monotonic() - self.read_at)
 
 
+# Of the user only what decides whether to serve: the password's hash, for one, has no business here.
+_COLUMNS: dict[str, Any] = {"connection__user": lambda user: (user._meta.pk.attname, "is_active")}
+
 _TOKEN = Select(
     lambda: Token.objects.filter(connection=Slot("connection_id")).annotate(now=DatabaseNow()),
     related=("connection", "connection__provider", "connection__user"),
-    # Of the user only what decides whether to serve: the password's hash, for one, has no business here.
-    columns={"connection__user": lambda user: (user._meta.pk.attname, "is_active")},
+    columns=_COLUMNS,
+)
+
+BATCH = 16
+"""How many rows are read at once; the same statement serves fewer."""
+
+_NAMES = tuple(f"id_{number}" for number in range(BATCH))
+_LEASED = Select(
+    lambda: Token.objects.filter(
+        id__in=[Slot("id", name) for name in _NAMES], lease_owner=Slot("lease_owner")
+    ).annotate(now=DatabaseNow()),
+    related=("connection", "connection__user"),
+    columns=_COLUMNS,
 )
 
 
@@ -75,6 +90,15 @@ def read(connection_id: UUID, *, using: str | None = None) -> Snapshot:
             if row is not None:
                 row._state.db = home
     return Snapshot(token, token.now, time.monotonic())
+
+
+def read_leased(token_ids: Sequence[UUID], worker: UUID, provider: Provider, *, using: str) -> list[Snapshot]:
+    """Read those of one provider's rows whose lease ``worker`` holds: at most :data:`BATCH`, in one query."""
+    names = dict(zip(_NAMES, [*token_ids, *[token_ids[0]] * (BATCH - len(token_ids))], strict=True))
+    rows: list[Any] = _LEASED.rows(using=using, lease_owner=worker, **names)
+    for token in rows:
+        token.connection.provider = provider
+    return [Snapshot(token, token.now, time.monotonic()) for token in rows]
 
 
 def check_servable(snapshot: Snapshot) -> None:

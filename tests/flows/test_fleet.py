@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import Ciphertext, DatabaseNow
+from django_oauth_flows.flows.claiming import claim, refreshed
 from django_oauth_flows.flows.fleet import FAILURES, due
-from django_oauth_flows.flows.lease import claim, deadline_left
+from django_oauth_flows.flows.lease import deadline_left
 from django_oauth_flows.models import Connection, Provider, Token
 from django_oauth_flows.signals import connection_refreshed
 from django_oauth_flows.testing import Answer, Delay
@@ -192,7 +195,7 @@ def test_what_a_killed_worker_had_claimed_is_refreshed_when_its_lease_ends(
     provider: Provider, user: User, fake: FakeProvider
 ) -> None:
     make_due(provider, user, fake, 2)
-    assert len(claim(due(), provider, size=8)[0]) == 2  # and then it is killed
+    assert len(claim(due(), provider.pk, size=8)[0]) == 2  # and then it is killed
     assert flows.refresh_due() == []
     Token.objects.update(lease_expires_at=DatabaseNow() - timedelta(seconds=1))
     (sweep,) = flows.refresh_due()
@@ -200,12 +203,25 @@ def test_what_a_killed_worker_had_claimed_is_refreshed_when_its_lease_ends(
     assert fake.count("token") == 2
 
 
-def test_a_claim_that_was_overtaken_is_not_used(provider: Provider, user: User, fake: FakeProvider) -> None:
+@pytest.mark.security("D06")
+def test_what_was_paused_between_choosing_and_reading_is_given_back(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
     (connection,) = make_due(provider, user, fake, 1)
-    ((found,), _) = claim(due(), provider, size=1)
-    Token.objects.update(lease_expires_at=DatabaseNow() - timedelta(seconds=1))
-    flows.access_token(connection)
-    assert found.lease() is None
+
+    running = [True]
+
+    def pause(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and running:
+            running.clear()
+            Connection.objects.filter(pk=connection.pk).update(paused=True)
+        return execute(sql, *rest)
+
+    with database.execute_wrapper(pause):
+        ((found,), _) = claim(due(), provider.pk, size=1)
+    assert refreshed(found) == "overtaken"
+    token = Token.objects.get()
+    assert (token.lease_owner, token.attempt_count, fake.count("token")) == (None, 0, 0)
 
 
 def test_an_owner_who_may_not_be_served_is_passed_over_and_looked_at_later(
@@ -250,7 +266,7 @@ def test_claiming_costs_the_same_for_one_and_for_many(provider: Provider, user: 
 
     def count(size: int) -> int:
         with CaptureQueriesContext(database) as captured:
-            assert len(claim(due(), provider, size=size)[0]) == size
+            assert len(claim(due(), provider.pk, size=size)[0]) == size
         return len(captured)
 
     assert count(1) == count(8)
@@ -281,9 +297,8 @@ def within_seconds(act: Callable[[], Any], seconds: float = 20) -> Any:
 def test_a_claim_whose_lease_has_run_out_is_given_back(provider: Provider, user: User, fake: FakeProvider) -> None:
     make_due(provider, user, fake, 1)
     for left in (-1, 1):
-        ((found,), _) = claim(due(), provider, size=1)
-        Token.objects.update(lease_expires_at=DatabaseNow() + timedelta(seconds=left))  # it had to wait
-        assert found.lease() is None
+        ((found,), _) = claim(due(), provider.pk, size=1)
+        assert refreshed(replace(found, ends=time.monotonic() + left)) == "overtaken"  # it had to wait
         assert set(Token.objects.values_list("lease_owner", "attempt_id", "attempt_count")) == {(None, None, 0)}
     assert fake.count("token") == 0
 
@@ -292,10 +307,8 @@ def test_a_claim_whose_lease_has_run_out_is_given_back(provider: Provider, user:
 def test_an_edit_during_a_sweep_makes_no_attempt_longer_than_its_lease(user: User, fake: FakeProvider) -> None:
     provider = make_provider(fake, lease_duration=4, refresh_deadline=2)
     (connection,) = make_due(provider, user, fake, 1)
-    ((found,), _) = claim(due(), provider, size=1)
+    ((lease,), _) = claim(due(), provider.pk, size=1)
     Provider.objects.update(lease_duration=13, refresh_deadline=10)
-    lease = found.lease()
-    assert lease is not None
     assert deadline_left(lease) <= 3
     assert Token.objects.get(connection=connection).attempt_count == 1
 
@@ -340,14 +353,15 @@ def test_a_database_that_fails_before_anything_is_sent_leaves_no_doubt(
     (connection,) = make_due(provider, user, fake, 1)
 
     def broken(execute: Any, sql: str, *args: Any) -> Any:
-        if sql.startswith("SELECT") and "token_secret" in sql:
+        if sql.startswith("SELECT") and "token_secret" in sql and Token.objects.exclude(lease_owner=None).exists():
             raise OperationalError("too many clients")
         return execute(sql, *args)
 
-    with database.execute_wrapper(broken):
-        (sweep,) = flows.refresh_due(workers=1)
-    assert (sweep.failures, sweep.is_given_up) == ({"storage_unavailable": 1}, False)
-    assert Token.objects.get().attempt_count == 0
+    for ask in (lambda: flows.refresh_due(workers=1), lambda: flows.access_token(connection)):
+        with database.execute_wrapper(broken), pytest.raises(OperationalError):
+            ask()
+        token = Token.objects.defer("token_secret").get()
+        assert (token.lease_owner, token.attempt_count) == (None, 0)
     fake.oauth2.grants[0].alive = False
     flows.refresh_due()
     connection.refresh_from_db()
