@@ -5,51 +5,88 @@ from __future__ import annotations
 import time
 import uuid
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connections, transaction
-from django.db.models import Q
 
 from django_oauth_flows.exceptions import Disconnected, OAuthFlowsError, ReauthorizationRequiredError
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.lease import Lease, deadline_left, free, given_back_on_error, lease_seconds, taking
 from django_oauth_flows.flows.refreshing import attempt
-from django_oauth_flows.flows.snapshot import BATCH, check_servable, read_leased
+from django_oauth_flows.flows.snapshot import BATCH, BATCH_NAMES, batch_of, check_servable, read_leased
 from django_oauth_flows.models import Provider, Token
+from django_oauth_flows.statements import Select, Slot, Update
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.db.models import QuerySet
 
 SHORTEST_LEASE = 2.0
 """Seconds that must be left of a lease when its turn comes; after that, another worker may take the row at any moment."""
 
 
-def claim(due: QuerySet[Token], provider_id: uuid.UUID, *, size: int) -> tuple[list[Lease], bool]:
-    """Take the leases of at most ``size`` of a provider's ``due`` rows, which are free, in one UPDATE; journal the attempts.
+class Choice:
+    """Due rows in the order in which they are to be claimed: chosen again and again, by statements that are written once."""
+
+    def __init__(self, due: QuerySet[Token]) -> None:
+        self.alias = due.db
+        features = connections[self.alias].features
+        # Without such locks (SQLite, and MariaDB, which would lock what is joined) two may choose the same; one gets it.
+        self.locks = features.has_select_for_update_skip_locked and features.has_select_for_update_of
+        waiting = due.order_by("next_refresh_at")
+        self._rows = waiting.select_for_update(skip_locked=True, of=("self",)) if self.locks else waiting
+        self._written: dict[int, Select[Token]] = {}
+
+    def rows(self, size: int) -> list[Token]:
+        """Return at most so many rows, of which only what is needed to claim them is read."""
+        chosen = self._written.get(size)
+        if chosen is None:
+            columns: Any = {"": lambda _: ("id", "generation")}
+            chosen = self._written[size] = Select(lambda: self._rows, columns=columns, limit=size)
+        return chosen.rows(using=self.alias)
+
+
+def claim(choice: Choice, provider_id: uuid.UUID, *, size: int) -> tuple[list[Lease], bool]:
+    """Take the leases of at most ``size`` of a provider's due rows, which are free, in one UPDATE; journal the attempts.
 
     Return them, and whether more may be due. Any number of workers may do so at once: each row goes to one of them.
     """
-    alias, worker, size = due.db, uuid.uuid4(), min(size, BATCH)
-    provider = Provider.objects.using(alias).get(pk=provider_id)  # as it is now: a sweep may take hours
-    ends = time.monotonic() + lease_seconds(provider)
-    waiting = due.order_by("next_refresh_at")
-    features = connections[alias].features
-    # Without such locks (SQLite, and MariaDB, which would lock what is joined) two may choose the same; one of them gets it.
-    # A transaction that has begun by reading may not go on to write there, so there is none.
-    skips = features.has_select_for_update_skip_locked and features.has_select_for_update_of
-    with transaction.atomic(using=alias) if skips else nullcontext():
-        rows = waiting.select_for_update(skip_locked=True, of=("self",)) if skips else waiting
-        chosen = list(rows.values_list("pk", "generation")[:size])
+    alias, worker, size = choice.alias, uuid.uuid4(), min(size, BATCH)
+    provider = _PROVIDER.first(using=alias, id=provider_id)  # as it is now: a sweep may take hours
+    if provider is None:
+        return [], False
+    seconds = lease_seconds(provider)
+    ends = time.monotonic() + seconds
+    # A transaction that has begun by reading may not go on to write where there are no such locks.
+    with transaction.atomic(using=alias) if choice.locks else nullcontext():
+        chosen = {row.pk: row.generation for row in choice.rows(size)}
         if not chosen:
             return [], False
-        unmoved = Q()
-        for pk, generation in chosen:
-            unmoved |= Q(pk=pk, generation=generation)
-        Token.objects.using(alias).filter(free(), unmoved).update(**taking(worker, provider))
-    ids = [pk for pk, _ in chosen]
-    with given_back_on_error(ids, worker, using=alias):
-        held = read_leased(ids, worker, provider, using=alias)
-    return [Lease(alias, snapshot, worker, ends) for snapshot in held], len(chosen) == size
+        _taking(seconds).run(using=alias, worker=worker, **batch_of(list(chosen)))
+    with given_back_on_error(chosen, worker, using=alias):
+        held = [Lease(alias, row, worker, ends) for row in read_leased(list(chosen), worker, provider, using=alias)]
+    return [lease for lease in held if _is_as_chosen(lease, chosen)], len(chosen) == size
+
+
+def _is_as_chosen(lease: Lease, chosen: Mapping[uuid.UUID, int]) -> bool:
+    """Tell whether nobody has refreshed the row between choosing and claiming; if somebody has, give it back."""
+    token = lease.snapshot.token
+    if token.generation == chosen[token.pk]:
+        return True
+    lease.give_back()
+    return False
+
+
+_PROVIDER = Select(lambda: Provider.objects.filter(id=Slot("id")))
+
+
+@lru_cache(maxsize=32)
+def _taking(seconds: float) -> Update:
+    """Return the UPDATE that takes leases of so many seconds, of those rows of a batch that are free."""
+    ids: Any = [Slot("id", name) for name in BATCH_NAMES]
+    return Update(lambda: (Token.objects.filter(free(), id__in=ids), taking(Slot("lease_owner", "worker"), seconds)))
 
 
 def refreshed(lease: Lease) -> str:

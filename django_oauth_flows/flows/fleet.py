@@ -17,7 +17,7 @@ from django.db.models import Q
 
 from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.claiming import claim, refreshed
+from django_oauth_flows.flows.claiming import Choice, claim, refreshed
 from django_oauth_flows.flows.crew import Crew
 from django_oauth_flows.flows.durable import in_callers_transaction
 from django_oauth_flows.flows.lease import free
@@ -59,6 +59,7 @@ class Sweep:
     under_way: set[Lease] = field(default_factory=set)
     retries: bool = False  # what failed before comes last: it may be failing for good
     _in_a_row: int = 0
+    _choice: Choice | None = None
     _passed_over: list[UUID] = field(default_factory=list)  # connections on whose rows no outcome is noted
 
     @property
@@ -71,6 +72,7 @@ class Sweep:
         self.under_way.discard(done)
         if outcome in ("overtaken", "storage_unavailable", "internal_error"):
             self._passed_over.append(done.snapshot.connection.pk)
+            self._choice = None
         if outcome in ("refreshed", "needs_reauthorization", "overtaken"):
             setattr(self, outcome, getattr(self, outcome) + 1)
             self._in_a_row = 0
@@ -84,17 +86,20 @@ class Sweep:
 
     def claim(self, size: int, within: timedelta) -> tuple[list[Lease], bool]:
         """Claim at most so many; return them, and whether more may be due. Nothing is tried twice in a sweep."""
+        if self._choice is None:
+            self._choice = Choice(self._due(within))
+        claims, more = claim(self._choice, self.provider.pk, size=size)
+        if more or self.retries:
+            return claims, more
+        self.retries, self._choice = True, None
+        return claims, True
+
+    def _due(self, within: timedelta) -> QuerySet[Token]:
         untouched = Q(last_refreshed_at=None) | Q(last_refreshed_at__lt=self.started)  # some are due again at once
         unfailed = Q(last_failure_at=None) | Q(last_failure_at__lt=self.started)
         order = {"failure_count__gt": 0} if self.retries else {"failure_count": 0}
         rows = due(provider=self.provider, within=within).filter(untouched, unfailed, **order)
-        if self._passed_over:
-            rows = rows.exclude(connection_id__in=self._passed_over)
-        claims, more = claim(rows, self.provider.pk, size=size)
-        if more or self.retries:
-            return claims, more
-        self.retries = True
-        return claims, True
+        return rows.exclude(connection_id__in=self._passed_over) if self._passed_over else rows
 
 
 def due(*, provider: Provider | None = None, within: timedelta = timedelta(0)) -> QuerySet[Token]:

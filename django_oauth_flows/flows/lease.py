@@ -190,7 +190,7 @@ def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
     worker, ends = uuid.uuid4(), time.monotonic() + lease_seconds(snapshot.provider)
     row = Token.objects.using(alias).filter(pk=snapshot.token.pk, generation=snapshot.token.generation)
     with claiming(alias):
-        taken = row.filter(free(force=force)).update(**taking(worker, snapshot.provider))
+        taken = row.filter(free(force=force)).update(**taking(worker, lease_seconds(snapshot.provider)))
     if not taken:
         return None
     with given_back_on_error([snapshot.token.pk], worker, using=alias):
@@ -220,11 +220,11 @@ def free(*, force: bool = False) -> Q:
     return unleased if force else unleased & (Q(not_before=None) | Q(not_before__lte=DatabaseNow()))
 
 
-def taking(worker: uuid.UUID, provider: Provider) -> dict[str, Any]:
+def taking(worker: uuid.UUID | Slot, seconds: float) -> dict[str, Any]:
     """Return the columns of a lease that begins now, with its entry in the journal."""
     return {
         "lease_owner": worker,
-        "lease_expires_at": DatabaseNow() + timedelta(seconds=lease_seconds(provider)),
+        "lease_expires_at": DatabaseNow() + timedelta(seconds=seconds),
         "attempt_id": worker,
         "attempt_started_at": DatabaseNow(),
         "attempt_count": F("attempt_count") + 1,

@@ -68,10 +68,12 @@ _TOKEN = Select(
 BATCH = 16
 """How many rows are read at once; the same statement serves fewer."""
 
-_NAMES = tuple(f"id_{number}" for number in range(BATCH))
+BATCH_NAMES = tuple(f"id_{number}" for number in range(BATCH))
+"""The slots of a batch's ids."""
+
 _LEASED = Select(
     lambda: Token.objects.filter(
-        id__in=[Slot("id", name) for name in _NAMES], lease_owner=Slot("lease_owner")
+        id__in=[Slot("id", name) for name in BATCH_NAMES], lease_owner=Slot("lease_owner")
     ).annotate(now=DatabaseNow()),
     related=("connection", "connection__user"),
     columns=_COLUMNS,
@@ -94,11 +96,15 @@ def read(connection_id: UUID, *, using: str | None = None) -> Snapshot:
 
 def read_leased(token_ids: Sequence[UUID], worker: UUID, provider: Provider, *, using: str) -> list[Snapshot]:
     """Read those of one provider's rows whose lease ``worker`` holds: at most :data:`BATCH`, in one query."""
-    names = dict(zip(_NAMES, [*token_ids, *[token_ids[0]] * (BATCH - len(token_ids))], strict=True))
-    rows: list[Any] = _LEASED.rows(using=using, lease_owner=worker, **names)
+    rows: list[Any] = _LEASED.rows(using=using, lease_owner=worker, **batch_of(token_ids))
     for token in rows:
         token.connection.provider = provider
     return [Snapshot(token, token.now, time.monotonic()) for token in rows]
+
+
+def batch_of(token_ids: Sequence[UUID]) -> dict[str, UUID]:
+    """Return the values of a batch's slots: what is missing at the end of it is filled up with the first."""
+    return dict(zip(BATCH_NAMES, [*token_ids, *[token_ids[0]] * (BATCH - len(token_ids))], strict=True))
 
 
 def check_servable(snapshot: Snapshot) -> None:

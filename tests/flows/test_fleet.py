@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import Ciphertext, DatabaseNow
-from django_oauth_flows.flows.claiming import claim, refreshed
+from django_oauth_flows.flows.claiming import Choice, claim, refreshed
 from django_oauth_flows.flows.fleet import FAILURES, due
 from django_oauth_flows.flows.lease import deadline_left
 from django_oauth_flows.models import Connection, Provider, Token
@@ -195,7 +195,7 @@ def test_what_a_killed_worker_had_claimed_is_refreshed_when_its_lease_ends(
     provider: Provider, user: User, fake: FakeProvider
 ) -> None:
     make_due(provider, user, fake, 2)
-    assert len(claim(due(), provider.pk, size=8)[0]) == 2  # and then it is killed
+    assert len(claim(Choice(due()), provider.pk, size=8)[0]) == 2  # and then it is killed
     assert flows.refresh_due() == []
     Token.objects.update(lease_expires_at=DatabaseNow() - timedelta(seconds=1))
     (sweep,) = flows.refresh_due()
@@ -218,7 +218,7 @@ def test_what_was_paused_between_choosing_and_reading_is_given_back(
         return execute(sql, *rest)
 
     with database.execute_wrapper(pause):
-        ((found,), _) = claim(due(), provider.pk, size=1)
+        ((found,), _) = claim(Choice(due()), provider.pk, size=1)
     assert refreshed(found) == "overtaken"
     token = Token.objects.get()
     assert (token.lease_owner, token.attempt_count, fake.count("token")) == (None, 0, 0)
@@ -266,7 +266,7 @@ def test_claiming_costs_the_same_for_one_and_for_many(provider: Provider, user: 
 
     def count(size: int) -> int:
         with CaptureQueriesContext(database) as captured:
-            assert len(claim(due(), provider.pk, size=size)[0]) == size
+            assert len(claim(Choice(due()), provider.pk, size=size)[0]) == size
         return len(captured)
 
     assert count(1) == count(8)
@@ -297,7 +297,7 @@ def within_seconds(act: Callable[[], Any], seconds: float = 20) -> Any:
 def test_a_claim_whose_lease_has_run_out_is_given_back(provider: Provider, user: User, fake: FakeProvider) -> None:
     make_due(provider, user, fake, 1)
     for left in (-1, 1):
-        ((found,), _) = claim(due(), provider.pk, size=1)
+        ((found,), _) = claim(Choice(due()), provider.pk, size=1)
         assert refreshed(replace(found, ends=time.monotonic() + left)) == "overtaken"  # it had to wait
         assert set(Token.objects.values_list("lease_owner", "attempt_id", "attempt_count")) == {(None, None, 0)}
     assert fake.count("token") == 0
@@ -307,7 +307,7 @@ def test_a_claim_whose_lease_has_run_out_is_given_back(provider: Provider, user:
 def test_an_edit_during_a_sweep_makes_no_attempt_longer_than_its_lease(user: User, fake: FakeProvider) -> None:
     provider = make_provider(fake, lease_duration=4, refresh_deadline=2)
     (connection,) = make_due(provider, user, fake, 1)
-    ((lease,), _) = claim(due(), provider.pk, size=1)
+    ((lease,), _) = claim(Choice(due()), provider.pk, size=1)
     Provider.objects.update(lease_duration=13, refresh_deadline=10)
     assert deadline_left(lease) <= 3
     assert Token.objects.get(connection=connection).attempt_count == 1
