@@ -16,6 +16,8 @@ from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.statements import Select, Slot, Update
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
 
@@ -129,6 +131,19 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         expired = models.Q(token__expires_at__lte=DatabaseNow(), token__refresh_token__isnull=True)
         ended = expired | models.Q(token__isnull=True)
         return self.annotate(has_ended=models.Case(models.When(ended, then=True), default=False))
+
+    def dying(self, within: timedelta) -> ConnectionQuerySet:
+        """Keep what works now, and within that time will need its user: by then its access or its refresh token is over.
+
+        A refresh in good time puts off the end of a refresh token that only dies unused; this says what is known today.
+        """
+        until = DatabaseNow() + within
+        lasting = models.Q(grant_type="client_credentials")
+        renewable = models.Q(token__refresh_token__isnull=False)
+        over = (renewable & models.Q(token__refresh_token_expires_at__lte=until)) | (
+            ~renewable & models.Q(token__expires_at__lte=until)
+        )
+        return self.filter(over, ~lasting, status="active", token__isnull=False)
 
     def with_scopes(self, *scopes: str) -> ConnectionQuerySet:
         """Keep grants that include every one of ``scopes``."""

@@ -46,3 +46,19 @@ class ExpiryFilter(admin.SimpleListFilter):
             case "unknown":
                 return queryset.filter(token__isnull=False, token__expires_at=None)
         return queryset
+
+
+class EndFilter(admin.SimpleListFilter):
+    """When the connection will need its user, as far as is known today."""
+
+    title = _("needs its user")
+    parameter_name = "dying"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Offer times in which one can still write to people."""
+        return [("7", _("within 7 days")), ("30", _("within 30 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Compare with the database's clock."""
+        days = self.value()
+        return queryset.dying(timedelta(days=int(days))) if days in ("7", "30") else queryset

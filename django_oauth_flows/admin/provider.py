@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q
 from django.db.transaction import non_atomic_requests
+from django.utils import formats, timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -49,7 +50,16 @@ class ProviderAdmin(AccessiblePages):
         (None, {"fields": ("name", "slug", "protocol", "enabled", "redirect_uri_to_copy")}),
         (
             _("Client"),
-            {"fields": ("client_id", "new_client_secret", "token_endpoint_auth_method", "scopes", "allowed_scopes")},
+            {
+                "fields": (
+                    "client_id",
+                    "new_client_secret",
+                    "previous_until",
+                    "token_endpoint_auth_method",
+                    "scopes",
+                    "allowed_scopes",
+                )
+            },
         ),
         (
             _("Endpoints"),
@@ -92,6 +102,7 @@ class ProviderAdmin(AccessiblePages):
                 "classes": ("collapse",),
                 "fields": (
                     "access_token_lifetime",
+                    "learned_access_token_lifetime",
                     "refresh_token_lifetime",
                     "refresh_token_idle_lifetime",
                     "rotates_refresh_token",
@@ -141,7 +152,7 @@ class ProviderAdmin(AccessiblePages):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> tuple[str, ...]:
         """Fix the slug once it is part of a redirect URI; guard the switch that opens the private network."""
-        fixed = ("redirect_uri_to_copy",) if obj is None else ("redirect_uri_to_copy", "slug")
+        fixed = ("redirect_uri_to_copy", "learned_access_token_lifetime", *(() if obj is None else ("slug",)))
         return fixed if request.user.has_perm("oauth_flows.change_internal_provider") else (*fixed, "internal")
 
     def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
@@ -226,6 +237,9 @@ class ProviderAdmin(AccessiblePages):
         words += [wording.DANGERS[danger] for danger in dangers(obj)]
         if obj.alarm:
             words.append(_("client refused: %(code)s") % {"code": obj.alarm})
+        if obj.circuit_open_until is not None and obj.circuit_open_until > timezone.now():
+            until = formats.time_format(timezone.localtime(obj.circuit_open_until))
+            words.append(_("failing, left alone until %(time)s") % {"time": until})
         return ", ".join(str(word) for word in words)
 
     @admin.display(description=_("live connections"), ordering="live")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django import forms
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -27,7 +29,7 @@ SECRET_FIELDS = {
 }
 """Form field → sealed column."""
 
-WRITE_ONLY = (*SECRET_FIELDS, "cleared", "current_client_secret")
+WRITE_ONLY = (*SECRET_FIELDS, "previous_until", "cleared", "current_client_secret")
 """Form fields that are no columns: what is entered there never comes out."""
 
 KEEP = _("Leave blank to keep what is stored.")
@@ -54,6 +56,15 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     """Edit a provider; the sealed columns have write-only fields of their own."""
 
     new_client_secret = _secret_field(_("Client secret"))
+    previous_until = forms.SplitDateTimeField(
+        label=_("Present secret is tried until"),
+        required=False,
+        widget=AdminSplitDateTime,
+        help_text=_(
+            "When you enter another client secret: until then the present one is tried where the new one is refused. Leave "
+            "blank if the service no longer accepts it."
+        ),
+    )
     new_private_key = _secret_field(_("Private key (PEM)"), multiline=True)
     new_proxy = _secret_field(
         _("Proxy URL"), help_text=_("For this provider only. Leave blank to keep what is stored.")
@@ -64,6 +75,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=forms.CheckboxSelectMultiple,
         choices=[
             ("client_secret", _("client secret")),
+            ("second_client_secret", _("client secret from before the last change")),
             ("private_key", _("private key")),
             ("proxy", _("proxy URL")),
         ],
@@ -113,6 +125,10 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         cleaned = super().clean() or {}
         if self.before is None or self._knows_secret(cleaned):
             return cleaned
+        if cleaned.get("previous_until") and cleaned.get("new_client_secret"):
+            # Whoever chooses the new one could otherwise have the old one sent somewhere.
+            self.add_error("current_client_secret", _("Enter the present client secret to go on using it as well."))
+            return cleaned
         live = live_connections(self.before).count()
         if moved := list(self._moved(cleaned)):
             message = ngettext(
@@ -133,12 +149,22 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
     def save(self, commit: bool = True) -> Provider:
-        """Seal what was entered, blank what was to be removed; new credentials end the alarm about the old ones."""
+        """Seal what was entered, blank what was to be removed; new credentials end the alarm about the old ones.
+
+        What staff have just changed is tried at once, however often it has failed before.
+        """
+        self.instance.failure_count, self.instance.circuit_open_until = 0, None
+        if self.cleaned_data.get("new_client_secret") and self.cleaned_data.get("previous_until"):
+            with suppress(DecryptionError):  # what nobody can read, nobody can go on using
+                self.instance.keep_client_secret(until=self.cleaned_data["previous_until"])
         for field, column in SECRET_FIELDS.items():
             if value := self.cleaned_data.get(field):
                 self.instance.seal(column, Secret(value))
             elif column in self.cleaned_data.get("cleared", ()):
                 setattr(self.instance, column, None)
+        moved = self.before is not None and any(self._moved(self.cleaned_data))
+        if moved or "second_client_secret" in self.cleaned_data.get("cleared", ()):
+            self.instance.second_client_secret = self.instance.second_client_secret_expires_at = None
         if self.cleaned_data.get("new_client_secret") or self.cleaned_data.get("new_private_key"):
             self.instance.alarm, self.instance.alarm_at = "", None
         saved: Provider = super().save(commit)

@@ -18,6 +18,7 @@ from django_oauth_flows.exceptions import (
     ScopeNotAllowed,
 )
 from django_oauth_flows.flows import usage
+from django_oauth_flows.flows.learning import learn_lifetime
 from django_oauth_flows.flows.marking import needs_reauthorization
 from django_oauth_flows.flows.refreshing import reissued, replacement, usable
 from django_oauth_flows.models import Connection, Provider, Token
@@ -92,6 +93,11 @@ class StoredTokenSource:
         credentials = _credentials(snapshot)  # first: a lost key is the token's trouble before it is the provider's
         return self._registered(snapshot), credentials
 
+    def replaced(self, rejected: Credentials) -> None:
+        """Learn from a token that the API refused, and whose successor it has taken, how long such tokens live."""
+        if rejected.endless_since is not None:
+            learn_lifetime(self._connection_id, issued_at=rejected.endless_since)
+
     def _registered(self, snapshot: Snapshot) -> ClientRegistration:
         provider, known = snapshot.provider, self._configured
         if known is None or known[0] != provider.updated_at:
@@ -118,7 +124,8 @@ def _opened(snapshot: Snapshot) -> Credentials:
     access_token, token_secret = token.open("access_token"), token.open("token_secret")
     if access_token is None:
         raise ReauthorizationRequiredError("This connection has no token.", reason=Connection.Reason.EXPIRED)
-    return Credentials(access_token, token_secret, token.token_type, token.generation)
+    since = token.issued_at if token.expires_at is None else None
+    return Credentials(access_token, token_secret, token.token_type, token.generation, endless_since=since)
 
 
 def _client_connection(provider: Provider, scopes: tuple[str, ...]) -> Connection:

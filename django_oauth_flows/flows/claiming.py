@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connections, transaction
 
-from django_oauth_flows.exceptions import Disconnected, OAuthFlowsError, ReauthorizationRequiredError
+from django_oauth_flows.exceptions import Disconnected, OAuthFlowsError, ReauthorizationRequiredError, TokenUnavailable
+from django_oauth_flows.flows import circuit
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.lease import Lease, deadline_left, free, given_back_on_error, lease_seconds, taking
 from django_oauth_flows.flows.refreshing import attempt
@@ -48,15 +49,20 @@ class Choice:
         return chosen.rows(using=self.alias)
 
 
-def claim(choice: Choice, provider_id: uuid.UUID, *, size: int) -> tuple[list[Lease], bool]:
+def claim(choice: Choice, provider_id: uuid.UUID, *, size: int, is_first: bool = True) -> tuple[list[Lease], bool]:
     """Take the leases of at most ``size`` of a provider's due rows, which are free, in one UPDATE; journal the attempts.
 
     Return them, and whether more may be due. Any number of workers may do so at once: each row goes to one of them.
+    A provider that has failed until now is tried with one, if ``is_first``: if the caller waits for no other.
     """
     alias, worker, size = choice.alias, uuid.uuid4(), min(size, BATCH)
     provider = _PROVIDER.first(using=alias, id=provider_id)  # as it is now: a sweep may take hours
     if provider is None:
         return [], False
+    if provider.circuit_open_until is not None:
+        if not is_first:
+            return [], True
+        size = 1
     seconds = lease_seconds(provider)
     ends = time.monotonic() + seconds
     # A transaction that has begun by reading may not go on to write where there are no such locks.
@@ -120,6 +126,11 @@ def _under(lease: Lease) -> str:
         check_servable(snapshot)
     except Disconnected as reason:
         lease.release(failure=reason.code, answered=True)
+        raise
+    try:
+        circuit.admit(lease)
+    except TokenUnavailable:
+        lease.give_back()
         raise
     before = snapshot.token.generation
     try:

@@ -17,6 +17,7 @@ from django.db.models import Q
 
 from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows import circuit
 from django_oauth_flows.flows.claiming import Choice, claim, refreshed
 from django_oauth_flows.flows.crew import Crew
 from django_oauth_flows.flows.durable import in_callers_transaction
@@ -40,7 +41,7 @@ FAILURES = 3
 """After so many failures in a row a provider is left alone for the rest of a sweep: it is down, or refuses our client."""
 
 _OF_PROVIDER = frozenset(
-    {"provider_unreachable", "rate_limited", "outcome_unknown", "invalid_client", "unauthorized_client"}
+    {"provider_unreachable", "rate_limited", "outcome_unknown", "invalid_client", "unauthorized_client", "circuit_open"}
 )
 """The codes that say something about the provider, and not about one connection."""
 
@@ -78,8 +79,7 @@ class Sweep:
             self._in_a_row = 0
             return
         self.failures[outcome] += 1
-        # With a host of its own for every connection, a dead one says nothing of the others.
-        of_provider = outcome in _OF_PROVIDER and "{" not in self.provider.token_endpoint
+        of_provider = outcome in _OF_PROVIDER and not self.provider.has_many_hosts
         if of_provider or outcome == "storage_unavailable":
             self._in_a_row += 1
             self.is_given_up = self.is_given_up or self._in_a_row >= FAILURES
@@ -88,7 +88,7 @@ class Sweep:
         """Claim at most so many; return them, and whether more may be due. Nothing is tried twice in a sweep."""
         if self._choice is None:
             self._choice = Choice(self._due(within))
-        claims, more = claim(self._choice, self.provider.pk, size=size)
+        claims, more = claim(self._choice, self.provider.pk, size=size, is_first=not self.under_way)
         if more or self.retries:
             return claims, more
         self.retries, self._choice = True, None
@@ -110,6 +110,7 @@ def due(*, provider: Provider | None = None, within: timedelta = timedelta(0)) -
     user_label = model_label(get_user_model())
     rows = Token.objects.using(router.db_for_write(Token)).filter(
         free(),
+        circuit.closed("connection__provider"),
         Q(refresh_token__isnull=False) | Q(connection__grant_type=Connection.GrantType.CLIENT_CREDENTIALS),
         ~Q(connection__owner_model=user_label, connection__user__is_active=False),
         next_refresh_at__lte=DatabaseNow() + within,

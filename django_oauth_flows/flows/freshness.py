@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from django_oauth_flows.models import Provider, Token
@@ -13,6 +13,13 @@ MAX_LIFETIME = timedelta(days=3650)
 
 MINIMUM_INTERVAL = timedelta(seconds=30)
 """A token refreshed so lately is not refreshed again for being refused, or for having arrived expired."""
+
+
+KEEP_ALIVE_MARGIN = timedelta(days=7)
+"""So long before it would die unused, at most a quarter of its life, a refresh token is used."""
+
+KEEP_ALIVE_INTERVAL = timedelta(hours=1)
+"""No refresh token is used only to keep it alive sooner than that after the last time."""
 
 
 class Freshness(StrEnum):
@@ -32,7 +39,9 @@ def freshness(token: Token, *, now: datetime, min_validity: timedelta = timedelt
     if token.access_token is None:
         return Freshness.EXPIRED
     if token.expires_at is None:
-        return Freshness.FRESH
+        return (
+            Freshness.STALE if token.next_refresh_at is not None and token.next_refresh_at <= now else Freshness.FRESH
+        )
     if token.expires_at <= now + min_validity:
         usable = not min_validity and _arrived_expired(token) and refreshed_lately(token, now=now)
         return Freshness.FRESH if usable else Freshness.EXPIRED
@@ -49,26 +58,56 @@ def _arrived_expired(token: Token) -> bool:
     return token.expires_at is not None and token.issued_at is not None and token.expires_at <= token.issued_at
 
 
-def expiry(provider: Provider, *, expires_in: int | None, now: datetime) -> datetime | None:
-    """Return when a token expires that was requested at ``now``; None if neither server nor provider row says."""
-    lifetime = provider.access_token_lifetime if expires_in is None else expires_in
-    return None if lifetime is None else now + min(timedelta(seconds=lifetime), MAX_LIFETIME)
+class Moments(NamedTuple):
+    """When a token expires, when its refresh token dies, and when to refresh. None: nobody knows, or never."""
+
+    expires_at: datetime | None
+    refresh_token_expires_at: datetime | None
+    next_refresh_at: datetime | None
 
 
-def refresh_expiry(provider: Provider, *, expires_in: int | None, now: datetime) -> datetime | None:
-    """Return when a refresh token dies: what the server says, else the shorter of absolute and idle lifetime."""
-    known = (
-        [expires_in]
-        if expires_in is not None
-        else [provider.refresh_token_lifetime, provider.refresh_token_idle_lifetime]
+def moments(
+    provider: Provider,
+    *,
+    expires_in: int | None,
+    refresh_token_expires_in: int | None,
+    now: datetime,
+    authorized_at: datetime,
+) -> Moments:
+    """Reckon for a token that was requested at ``now``, of a grant that the user gave at ``authorized_at``.
+
+    What the server says goes before what the provider's row says, and that before what was observed. A refresh token
+    dies when it was not used for its idle lifetime, and, however often it was used, when the absolute lifetime of the
+    grant is over. Whichever comes first, and can be put off, is put off: by a refresh in good time.
+    """
+    known = (expires_in, provider.access_token_lifetime, provider.learned_access_token_lifetime)
+    expires_at = _after(now, next((seconds for seconds in known if seconds is not None), None))
+    unused = refresh_token_expires_in if refresh_token_expires_in is not None else provider.refresh_token_idle_lifetime
+    can_wait_until, over = _after(now, unused), _after(authorized_at, provider.refresh_token_lifetime)
+    dies_at = _earliest(can_wait_until, over)
+    early = (
+        None if expires_at is None else _early(expires_at, now=now, margin=timedelta(seconds=provider.refresh_margin))
     )
-    lifetimes = [seconds for seconds in known if seconds is not None]
-    return now + min(timedelta(seconds=min(lifetimes)), MAX_LIFETIME) if lifetimes else None
+    keep_alive = _keep_alive(can_wait_until, now=now) if can_wait_until == dies_at else None
+    return Moments(expires_at, dies_at, _earliest(early, keep_alive))
 
 
-def next_refresh(provider: Provider, *, expires_at: datetime | None, now: datetime) -> datetime | None:
-    """Return when to refresh early: the provider's margin, at most a quarter of the lifetime, before expiry."""
-    if expires_at is None:
+def _early(expires_at: datetime, *, now: datetime, margin: timedelta) -> datetime:
+    """Return when to refresh early: the margin, at most a quarter of the lifetime, before expiry."""
+    return expires_at - min(margin, max(expires_at - now, timedelta(0)) / 4)
+
+
+def _keep_alive(dies_at: datetime | None, *, now: datetime) -> datetime | None:
+    """Return when to use a refresh token lest it dies unused; None if that would be again and again."""
+    if dies_at is None:
         return None
-    lifetime = max(expires_at - now, timedelta(0))
-    return expires_at - min(timedelta(seconds=provider.refresh_margin), lifetime / 4)
+    moment = _early(dies_at, now=now, margin=KEEP_ALIVE_MARGIN)
+    return moment if moment - now >= KEEP_ALIVE_INTERVAL else None
+
+
+def _after(moment: datetime, seconds: int | None) -> datetime | None:
+    return None if seconds is None else moment + min(timedelta(seconds=seconds), MAX_LIFETIME)
+
+
+def _earliest(*choices: datetime | None) -> datetime | None:
+    return min((moment for moment in choices if moment is not None), default=None)

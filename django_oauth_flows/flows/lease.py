@@ -16,7 +16,7 @@ from django.db.models import F, Q
 from django_oauth_flows.exceptions import TokenUnavailable
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.durable import SAVE_LOCK_TIMEOUT, claiming, noted, reconnected, stated
-from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
+from django_oauth_flows.flows.freshness import moments
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.snapshot import Snapshot, read
 from django_oauth_flows.models import Token
@@ -140,22 +140,29 @@ class Lease:
         return Token.objects.using(self.alias).filter(pk=token.pk, generation=token.generation, lease_owner=self.worker)
 
     def _columns(self, grant: Grant, requested_at: datetime) -> dict[str, Any]:
-        token, provider = self.snapshot.token, self.snapshot.provider
-        expires_at = expiry(provider, expires_in=grant.expires_in, now=requested_at)
+        token, provider, connection = self.snapshot.token, self.snapshot.provider, self.snapshot.connection
+        expires_at, dies_at, next_refresh_at = moments(
+            provider,
+            expires_in=grant.expires_in,
+            refresh_token_expires_in=grant.refresh_token_expires_in,
+            now=requested_at,
+            authorized_at=connection.authorized_at or requested_at,
+        )
+        said = (grant.refresh_token, grant.refresh_token_expires_in, provider.refresh_token_idle_lifetime)
         columns = {
             "access_token": token.seal("access_token", grant.access_token),
             "token_type": grant.token_type,
             "extra": {**token.extra, **grant.extra},
             "issued_at": requested_at,
             "expires_at": expires_at,
-            "next_refresh_at": next_refresh(provider, expires_at=expires_at, now=requested_at),
+            # The same refresh token, of whose life nothing new is known, lives as long as before.
+            "refresh_token_expires_at": token.refresh_token_expires_at if said == (None, None, None) else dies_at,
+            "next_refresh_at": next_refresh_at,
             "client_id": provider.client_id,
-            "configuration_fingerprint": provider.fingerprint(self.snapshot.connection.parameters),
+            "configuration_fingerprint": provider.fingerprint(connection.parameters),
         }
         if grant.refresh_token is not None:
-            refresh_expires_at = refresh_expiry(provider, expires_in=grant.refresh_token_expires_in, now=requested_at)
             columns["refresh_token"] = token.seal("refresh_token", grant.refresh_token)
-            columns["refresh_token_expires_at"] = refresh_expires_at
         return columns
 
 
@@ -174,10 +181,12 @@ def _saving(*columns: str) -> Update:
     )
 
 
-_GRANTED = ("access_token", "token_type", "extra", "issued_at", "expires_at", "next_refresh_at")
+_GRANTED = (
+    "access_token", "token_type", "extra", "issued_at", "expires_at", "refresh_token_expires_at", "next_refresh_at",
+)  # fmt: skip
 _MINTED = ("client_id", "configuration_fingerprint")
 _SAVE = _saving(*_GRANTED, *_MINTED)
-_SAVE_ROTATED = _saving(*_GRANTED, *_MINTED, "refresh_token", "refresh_token_expires_at")
+_SAVE_ROTATED = _saving(*_GRANTED, *_MINTED, "refresh_token")
 
 
 def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:

@@ -68,9 +68,9 @@ def mark_refreshed(lease: Lease, grant: Grant) -> None:
         changes |= {"status": Status.ACTIVE, "reason": ""}
     if changes:
         noted(using, lambda: _change(after, changes, using=using))
-    if provider.alarm:
-        alarmed = Provider.objects.using(using).filter(pk=provider.pk)
-        noted(using, lambda: alarmed.update(alarm="", alarm_at=None))
+    if provider.alarm or provider.failure_count or provider.circuit_open_until:
+        row = Provider.objects.using(using).filter(pk=provider.pk)
+        noted(using, lambda: row.update(alarm="", alarm_at=None, failure_count=0, circuit_open_until=None))
     announce(connection_refreshed, connection, using=using)
 
 

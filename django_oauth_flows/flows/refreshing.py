@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import time
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,30 +21,30 @@ from django_oauth_flows.exceptions import (
     DecryptionError,
     Disconnected,
     OAuthFlowsError,
-    OutcomeUnknown,
     ReauthorizationRequiredError,
     RequestBlocked,
     TokenEndpointError,
     TokenUnavailable,
 )
+from django_oauth_flows.flows import circuit
+from django_oauth_flows.flows.asking import ask, registration_of
 from django_oauth_flows.flows.durable import NOTE_LOCK_TIMEOUT, commits_harm_caller, committing, durable_alias
 from django_oauth_flows.flows.freshness import Freshness, refreshed_lately
 from django_oauth_flows.flows.lease import Lease, acquire, deadline_seconds, lease_seconds
 from django_oauth_flows.flows.marking import mark_refreshed, needs_reauthorization, raise_alarm
-from django_oauth_flows.flows.policy import Verdict, judge
+from django_oauth_flows.flows.policy import judge
 from django_oauth_flows.flows.revocations import SECRETS
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.snapshot import Snapshot, check_servable, read
 from django_oauth_flows.flows.values import Grant, RefreshResult
 from django_oauth_flows.models import Connection
-from django_oauth_flows.protocol.flow import flow_for
-from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from django_oauth_flows.models import Token
-    from django_oauth_flows.protocol.messages import ClientRegistration, Credentials, TokenResponse
+    from django_oauth_flows.protocol.dialect import Dialect
+    from django_oauth_flows.protocol.messages import Credentials
 
 FIRST_POLL, LAST_POLL = 0.01, 0.1
 """Seconds between two looks of a caller that waits for the winner."""
@@ -105,8 +104,8 @@ def attempt(lease: Lease, *, seconds: float) -> Snapshot:
     """Ask the provider once (twice if its answer is lost) and store what it says. Holds the lease, no transaction."""
     requested_at = lease.snapshot.present()
     try:
-        registration = _registration(lease.snapshot)
-        tokens = _ask(lease.snapshot, registration, seconds=seconds)
+        registration = registration_of(lease.snapshot)
+        tokens = ask(lease.snapshot, registration, seconds=seconds)
     except DecryptionError:
         needs_reauthorization(lease.snapshot, Connection.Reason.UNDECRYPTABLE, lease=lease)
         raise ReauthorizationRequiredError(
@@ -116,7 +115,7 @@ def attempt(lease: Lease, *, seconds: float) -> Snapshot:
         lease.release(failure=error.code, answered=True)
         raise
     except TokenEndpointError as error:
-        return _failed(lease, error)
+        return _failed(lease, error, registration.dialect)
     grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields)
     if not lease.save(grant, requested_at=requested_at):
         return _overtaken(lease, grant)
@@ -129,7 +128,7 @@ def _refreshed_early(snapshot: Snapshot) -> Snapshot:
     backing_off = snapshot.token.not_before is not None and snapshot.token.not_before > snapshot.now
     if not snapshot.renewable or backing_off or snapshot.connection.status != Connection.Status.ACTIVE:
         return snapshot
-    if commits_harm_caller():
+    if commits_harm_caller() or circuit.is_open(snapshot.provider, now=snapshot.now):
         return snapshot
     budget = min(snapshot.provider.stale_refresh_budget, deadline_seconds(snapshot.provider))
     try:
@@ -178,6 +177,8 @@ def _check_wanted(lease: Lease, *, force: bool) -> None:
     try:
         check_servable(lease.snapshot)
         _check_renewable(lease.snapshot, force=force)
+        if not force:
+            circuit.admit(lease)
     except OAuthFlowsError:
         lease.give_back()
         raise
@@ -200,63 +201,15 @@ def _check_renewable(snapshot: Snapshot, *, force: bool) -> None:
     if not force and token.not_before is not None and token.not_before > snapshot.now:
         wait = int((token.not_before - snapshot.now).total_seconds()) + 1
         raise TokenUnavailable("The token has expired, and refreshing it failed a moment ago.", retry_after=wait)
+    if not force:
+        circuit.check(snapshot.provider, now=snapshot.now)
 
 
-def _ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float) -> TokenResponse:
-    """Send the token request of this connection's grant."""
-    connection, provider, token = snapshot.connection, snapshot.provider, snapshot.token
-    own_token = connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS  # nothing of a user's is sent
-    if not own_token and token.configuration_fingerprint != provider.fingerprint(connection.parameters):
-        raise ConfigurationError(
-            "The provider's endpoints or client were changed since this account was connected.",
-            code="provider_changed",
-            hint="Undo the change, or let the user reconnect: a token is only sent to the server that issued it.",
-        )
-    deadline = time.monotonic() + seconds
-    try:
-        return _request(snapshot, registration, seconds=seconds)
-    except OutcomeUnknown:
-        remaining = deadline - time.monotonic()
-        if remaining < 1:
-            raise
-    try:
-        return _request(snapshot, registration, seconds=remaining)
-    except TokenEndpointError as error:
-        if judge(error) is Verdict.DEAD:
-            # The first presentation was the one that counted; its answer is gone.
-            raise TokenEndpointError(
-                error.message, code="outcome_unknown", error=error.error, status=error.status
-            ) from None
-        raise
-
-
-def _request(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float) -> TokenResponse:
-    connection = snapshot.connection
-    refresh_token = snapshot.token.open("refresh_token")
-    flow = flow_for(replace(registration, transport=replace(registration.transport, deadline=seconds)))
-    if not isinstance(flow, OAuth2Flow):
-        raise ConfigurationError("OAuth 1.0a tokens are not refreshed.", code="provider_misconfigured")
-    if connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
-        return flow.client_credentials(scopes=connection.requested_scopes)
-    if refresh_token is None:
-        raise ConfigurationError("There is no refresh token.", code="provider_misconfigured")
-    return flow.refresh(refresh_token)
-
-
-def _registration(snapshot: Snapshot) -> ClientRegistration:
-    try:
-        return snapshot.provider.registration(snapshot.connection.parameters)
-    except DecryptionError as error:
-        # The site's own secret: staff can mend it, and no connection is worse for it.
-        raise ConfigurationError(
-            "The client's secret can no longer be read.", code=error.code, hint="Enter it anew in the provider's row."
-        ) from None
-
-
-def _failed(lease: Lease, error: TokenEndpointError) -> Snapshot:
+def _failed(lease: Lease, error: TokenEndpointError, dialect: Dialect) -> Snapshot:
     """Act on the failure policy; return a sibling's token if one has been faster."""
-    snapshot, verdict = lease.snapshot, judge(error)
-    if verdict is Verdict.DEAD:
+    snapshot = lease.snapshot
+    verdict = judge(error, dialect).value
+    if verdict.ends_connection:
         current = read(snapshot.connection.pk, using=lease.alias)
         if current.token.generation != snapshot.token.generation:
             return current
@@ -264,11 +217,12 @@ def _failed(lease: Lease, error: TokenEndpointError) -> Snapshot:
         reason = Connection.Reason.OUTCOME_UNKNOWN if doubtful else Connection.Reason.INVALID_GRANT
         needs_reauthorization(snapshot, reason, lease=lease)
         raise ReauthorizationRequiredError("The service no longer accepts this grant.", reason=reason) from None
-    if verdict is Verdict.CLIENT:
+    wait = error.retry_after or 0
+    if verdict.alarms_staff:
         raise_alarm(snapshot.provider, code=error.error, using=lease.alias)
-    lease.release(
-        failure=error.error or error.code, answered=verdict is not Verdict.UNKNOWN, wait=error.retry_after or 0
-    )
+    if verdict.counts_for_circuit:
+        circuit.note_failure(lease, wait=wait)
+    lease.release(failure=error.error or error.code, answered=not verdict.leaves_doubt, wait=wait)
     raise TokenUnavailable(
         "The token could not be refreshed just now.", code=error.code, hint=error.hint, retry_after=error.retry_after
     ) from None

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, router, transaction
 from django.db.models import F, Q
 
-from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OAuthFlowsError
+from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OAuthFlowsError, TokenEndpointError
 from django_oauth_flows.fields import Ciphertext, DatabaseNow
 from django_oauth_flows.flows.history import logger, record
+from django_oauth_flows.flows.policy import Verdict, judge
 from django_oauth_flows.flows.sharing import is_shared
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Revocation, Token
 from django_oauth_flows.protocol.flow import flow_for
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django.db.models import QuerySet
+
+    from django_oauth_flows.protocol.messages import ClientRegistration
 
 
 SECRETS = ("access_token", "token_secret", "refresh_token")
@@ -83,9 +87,21 @@ def revoke_at_provider(
 ) -> Revocation.Outcome:
     """Send the revocation requests for one grant. RFC 7009 §2.1; for OAuth 1.0a a signed POST, where there is a place for it.
 
-    Raises :class:`TokenEndpointError` and :class:`RequestBlocked` when the provider refused or could not be reached.
+    With the client's secret from before a change where the new one is refused. Raises :class:`TokenEndpointError` and
+    :class:`RequestBlocked` when the provider refused or could not be reached.
     """
-    flow = flow_for(provider.registration(parameters))
+    registration = provider.registration(parameters)
+    try:
+        return _revoke(registration, secrets)
+    except TokenEndpointError as error:
+        refused = judge(error, registration.dialect) is Verdict.CLIENT
+        if not refused or registration.second_client_secret is None:
+            raise
+    return _revoke(replace(registration, client_secret=registration.second_client_secret), secrets)
+
+
+def _revoke(registration: ClientRegistration, secrets: Mapping[str, Secret | None]) -> Revocation.Outcome:
+    flow = flow_for(registration)
     results: list[RevocationResult] = []
     if isinstance(flow, OAuth1Flow):
         if token := secrets.get("access_token"):

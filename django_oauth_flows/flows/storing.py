@@ -11,7 +11,7 @@ from django.db.models import F
 
 from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.freshness import expiry, next_refresh, refresh_expiry
+from django_oauth_flows.flows.freshness import moments
 from django_oauth_flows.flows.history import RECORD, announce, event, record
 from django_oauth_flows.flows.holding import IS_PRESENT, Holding, neighbours
 from django_oauth_flows.flows.locking import hold, hold_row, locked
@@ -214,8 +214,13 @@ def _keeps_refresh_token(old: Token, holding: Holding, grant: Grant) -> bool:
 def _columns(token: Token, holding: Holding, grant: Grant, *, renewable: bool) -> dict[str, Any]:
     """Return every column of a freshly granted token, sealed for ``token``'s row, its machinery at rest."""
     now = holding.requested_at
-    expires_at = expiry(holding.provider, expires_in=grant.expires_in, now=now)
-    refresh_expires_at = refresh_expiry(holding.provider, expires_in=grant.refresh_token_expires_in, now=now)
+    expires_at, dies_at, next_refresh_at = moments(
+        holding.provider,
+        expires_in=grant.expires_in,
+        refresh_token_expires_in=grant.refresh_token_expires_in,
+        now=now,
+        authorized_at=now,
+    )
     return {
         "access_token": token.seal("access_token", grant.access_token),
         "token_secret": token.seal("token_secret", grant.token_secret),
@@ -226,8 +231,8 @@ def _columns(token: Token, holding: Holding, grant: Grant, *, renewable: bool) -
         "configuration_fingerprint": holding.configuration_fingerprint,
         "issued_at": now,
         "expires_at": expires_at,
-        "refresh_token_expires_at": refresh_expires_at if grant.refresh_token else None,
-        "next_refresh_at": next_refresh(holding.provider, expires_at=expires_at, now=now) if renewable else None,
+        "refresh_token_expires_at": dies_at if grant.refresh_token else None,
+        "next_refresh_at": next_refresh_at if renewable else None,
         "last_refreshed_at": None,
         **AT_REST,
     }

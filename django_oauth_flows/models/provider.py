@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_oauth_flows.conf import settings
-from django_oauth_flows.exceptions import ConfigurationError
+from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.fields import EncryptedField, ScopeField, Sealed
 from django_oauth_flows.managers import ProviderManager
 from django_oauth_flows.models.provider_rules import ENDPOINTS, TEN_YEARS, problems
@@ -23,8 +24,10 @@ from django_oauth_flows.protocol.placeholders import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from django_oauth_flows.protocol.messages import ClientRegistration
+    from django_oauth_flows.protocol.secret import Secret
 
 Seconds = models.PositiveIntegerField
 AT_MOST_TEN_YEARS = MaxValueValidator(TEN_YEARS)
@@ -259,6 +262,11 @@ class Provider(Sealed):
         """Bind the client's secrets to this row."""
         return str(self.pk), "", "", str(self.pk)
 
+    @property
+    def has_many_hosts(self) -> bool:
+        """Return whether every connection may have a token endpoint of its own: what one does says nothing of the others."""
+        return "{" in self.token_endpoint
+
     def clean(self) -> None:
         """Refuse a configuration that could not work or would be unsafe; errors name their field."""
         errors: dict[str, Any] = {}
@@ -298,6 +306,7 @@ class Provider(Sealed):
             ),
             client_id=self.client_id,
             client_secret=self.open("client_secret"),
+            second_client_secret=self._second_client_secret(),
             token_endpoint_auth_method=self.token_endpoint_auth_method,  # type: ignore[arg-type]
             scope_separator=self.scope_separator or " ",
             code_challenge_method=self.code_challenge_method,  # type: ignore[arg-type]
@@ -316,6 +325,23 @@ class Provider(Sealed):
                 deadline=float(self.request_deadline),
             ),
         )
+
+    def keep_client_secret(self, *, until: datetime) -> None:
+        """Keep the present client secret beside the one that is about to replace it: both are tried until then.
+
+        Raise :class:`DecryptionError` if it does not open.
+        """
+        self.seal("second_client_secret", self.open("client_secret"))
+        self.second_client_secret_expires_at = until
+
+    def _second_client_secret(self) -> Secret | None:
+        """Return the one from before a change, while it may still be needed; one that does not open is not needed."""
+        until = self.second_client_secret_expires_at
+        if until is not None and until <= timezone.now():
+            return None
+        with suppress(DecryptionError):
+            return self.open("second_client_secret")
+        return None
 
     def fingerprint(self, parameters: Mapping[str, str] | None = None) -> str:
         """Return the SHA-256 of what decides where a code or refresh token may go: endpoints, issuer and client.

@@ -29,6 +29,7 @@ class Dialect:
     refresh_parameters: Pairs = ()  # … to the refresh request
     token_response_format: Literal["json", "form"] = "json"  # "form" also accepts JSON
     token_type_aliases: tuple[str, ...] = ()  # token_type values that mean Bearer
+    invalid_grant_errors: tuple[str, ...] = ()  # error codes that mean invalid_grant
     raw_basic_auth: bool = False  # client_secret_basic without RFC 6749 §2.3.1's form-encoding
     api_auth_scheme: str = "Bearer"  # the word before the token in the Authorization header
     kept_token_fields: tuple[str, ...] = ()  # other members of the token response to store
@@ -94,6 +95,7 @@ _READERS = {
     "refresh_parameters": _pairs,
     "token_response_format": _format,
     "token_type_aliases": _strings,
+    "invalid_grant_errors": _strings,
     "raw_basic_auth": _boolean,
     "api_auth_scheme": _scheme,
     "kept_token_fields": _strings,

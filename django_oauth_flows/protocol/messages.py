@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from django_oauth_flows.protocol.dialect import Dialect
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django_oauth_flows.protocol.secret import Secret
 
 Params = Sequence[tuple[str, str]]
@@ -62,6 +64,7 @@ class ClientRegistration:
     server: ServerMetadata
     client_id: str
     client_secret: Secret | None = None
+    second_client_secret: Secret | None = None  # the one from before a change: some servers take the new one later
     token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post", "none"] = "client_secret_basic"
     scope_separator: str = " "
     code_challenge_method: Literal["S256", ""] = "S256"
@@ -126,6 +129,7 @@ class Credentials:
     token_secret: Secret | None = None
     token_type: str = "Bearer"
     generation: int = 0
+    endless_since: datetime | None = None  # when it was issued, if nobody says how long it lives
 
 
 @dataclass(frozen=True, slots=True)

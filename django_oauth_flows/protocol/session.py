@@ -48,6 +48,9 @@ class TokenSource(Protocol):
     def current(self, *, rejected: Credentials | None = None) -> tuple[ClientRegistration, Credentials]:
         """Return the registration as it is now and a valid token; after a 401 for ``rejected``, a newer one if there is any."""
 
+    def replaced(self, rejected: Credentials) -> None:
+        """Hear that the API has taken a newer token where it had refused ``rejected``."""
+
 
 class OAuthSession(requests.Session):
     """Call an API: ``http.get("/path")``. Relative URLs are appended to the provider's API base URL.
@@ -145,7 +148,10 @@ class _Gate(BaseAdapter):
         if _is_stream(request.body):
             rewind_body(request)
         newer(use.unsigned(request))
-        return newer.send(request, stream=stream, timeout=timeout)
+        response = newer.send(request, stream=stream, timeout=timeout)
+        if response.status_code != HTTPStatus.UNAUTHORIZED:
+            self._source.replaced(use.credentials)
+        return response
 
     def close(self) -> None:
         """Leave the connections open: they belong to the process."""

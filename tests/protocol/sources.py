@@ -19,6 +19,7 @@ class Source:
         self.registration, self.tokens, self.generation = registration, list(tokens), 0
         self.secret = Secret(secret) if secret else None
         self.rejected: list[int] = []
+        self.taken: list[int] = []
         self.failure: Exception | None = None
         self._lock = threading.Lock()
 
@@ -32,6 +33,9 @@ class Source:
                 raise self.failure
             token = self.tokens[self.generation]
             return self.registration, Credentials(Secret(token), self.secret, generation=self.generation)
+
+    def replaced(self, rejected: Credentials) -> None:
+        self.taken.append(rejected.generation)
 
 
 def oauth2(fake: FakeProvider, register: Any, *stale: str, **changes: Any) -> Source:

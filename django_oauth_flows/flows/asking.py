@@ -1,0 +1,90 @@
+"""Ask the provider for another token, with no lock and no transaction of ours open."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OutcomeUnknown, TokenEndpointError
+from django_oauth_flows.flows.history import logger
+from django_oauth_flows.flows.policy import Verdict, judge
+from django_oauth_flows.models import Connection
+from django_oauth_flows.protocol.flow import flow_for
+from django_oauth_flows.protocol.oauth2 import OAuth2Flow
+
+if TYPE_CHECKING:
+    from django_oauth_flows.flows.snapshot import Snapshot
+    from django_oauth_flows.protocol.messages import ClientRegistration, TokenResponse
+
+SHORTEST_REQUEST = 1.0
+"""Seconds that must be left for it to make sense to ask once more."""
+
+
+def registration_of(snapshot: Snapshot) -> ClientRegistration:
+    """Return the provider as configured now; raise :class:`ConfigurationError` if it cannot be used."""
+    try:
+        return snapshot.provider.registration(snapshot.connection.parameters)
+    except DecryptionError as error:
+        # The site's own secret: staff can mend it, and no connection is worse for it.
+        raise ConfigurationError(
+            "The client's secret can no longer be read.", code=error.code, hint="Enter it anew in the provider's row."
+        ) from None
+
+
+def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float) -> TokenResponse:
+    """Send the token request of this connection's grant; a second time, within ``seconds``, if its answer is lost.
+
+    Raises :class:`ConfigurationError`, :class:`RequestBlocked`, :class:`DecryptionError` and :class:`TokenEndpointError`
+    (``outcome_unknown`` where the second answer says that the first presentation was the one that counted).
+    """
+    connection, provider, token = snapshot.connection, snapshot.provider, snapshot.token
+    own_token = connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS  # nothing of a user's is sent
+    if not own_token and token.configuration_fingerprint != provider.fingerprint(connection.parameters):
+        raise ConfigurationError(
+            "The provider's endpoints or client were changed since this account was connected.",
+            code="provider_changed",
+            hint="Undo the change, or let the user reconnect: a token is only sent to the server that issued it.",
+        )
+    deadline = time.monotonic() + seconds
+    try:
+        return _as_either_client(snapshot, registration, deadline=deadline)
+    except OutcomeUnknown:
+        if deadline - time.monotonic() < SHORTEST_REQUEST:
+            raise
+    try:
+        return _as_either_client(snapshot, registration, deadline=deadline)
+    except TokenEndpointError as error:
+        if judge(error, registration.dialect) is Verdict.DEAD:
+            # The first presentation was the one that counted; its answer is gone.
+            raise TokenEndpointError(
+                error.message, code="outcome_unknown", error=error.error, status=error.status
+            ) from None
+        raise
+
+
+def _as_either_client(snapshot: Snapshot, registration: ClientRegistration, *, deadline: float) -> TokenResponse:
+    """Ask with the client's secret; if the client is refused, with the one from before its change, while that lives."""
+    try:
+        return _request(snapshot, registration, seconds=deadline - time.monotonic())
+    except TokenEndpointError as error:
+        remaining = deadline - time.monotonic()
+        is_refused = judge(error, registration.dialect) is Verdict.CLIENT
+        if not is_refused or registration.second_client_secret is None or remaining < SHORTEST_REQUEST:
+            raise
+    logger.warning("oauth_flows.second_secret_used", extra={"provider": str(snapshot.provider.pk)})
+    before = replace(registration, client_secret=registration.second_client_secret)
+    return _request(snapshot, before, seconds=remaining)
+
+
+def _request(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float) -> TokenResponse:
+    connection = snapshot.connection
+    refresh_token = snapshot.token.open("refresh_token")
+    flow = flow_for(replace(registration, transport=replace(registration.transport, deadline=seconds)))
+    if not isinstance(flow, OAuth2Flow):
+        raise ConfigurationError("OAuth 1.0a tokens are not refreshed.", code="provider_misconfigured")
+    if connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
+        return flow.client_credentials(scopes=connection.requested_scopes)
+    if refresh_token is None:
+        raise ConfigurationError("There is no refresh token.", code="provider_misconfigured")
+    return flow.refresh(refresh_token)
