@@ -198,6 +198,7 @@ def test_a_valid_token_is_still_served_after_the_grant_has_ended(connection: Con
     assert connection.status == "reauthorization_required"
 
 
+@pytest.mark.security("F10")
 @pytest.mark.parametrize(
     "fault", [Answer(503), Answer(429, b"", {"Retry-After": "7"}), Answer(500, b"<html>"), Answer(200, b"<html>")]
 )
@@ -216,6 +217,7 @@ def test_an_outage_ends_nothing_and_backs_off(fault: Answer, expired: Connection
     assert (token.failure_count, token.last_failure, token.not_before, token.attempt_count) == (0, "", None, 0)
 
 
+@pytest.mark.security("F10")
 def test_an_outage_is_not_noticed_while_the_token_is_valid(connection: Connection, fake: FakeProvider) -> None:
     shift_expiry(connection, STALE)
     fake.script("token", Answer(503))
@@ -239,6 +241,7 @@ def test_a_lost_answer_is_asked_for_once_more_and_then_reported(expired: Connect
     assert fake.count("token") == 4
 
 
+@pytest.mark.security("F11")
 def test_a_refused_client_alarms_staff_and_marks_no_connection(expired: Connection, fake: FakeProvider) -> None:
     fake.oauth2.client_secret = "rotated at the provider"
     with pytest.raises(TokenUnavailable) as caught:
@@ -321,6 +324,7 @@ def test_nobody_waits_for_a_lock_of_ours_while_the_provider_is_asked(
     assert written == [1]
 
 
+@pytest.mark.security("F14")
 def test_a_configuration_changed_since_keeps_the_refresh_token_at_home(expired: Connection, fake: FakeProvider) -> None:
     Provider.objects.update(token_endpoint=f"{fake.url}/elsewhere")
     from django_oauth_flows.exceptions import ConfigurationError
@@ -355,6 +359,7 @@ def test_what_may_not_be_served_is_not_served(how: str, connection: Connection, 
         flows.access_token(connection)
 
 
+@pytest.mark.security("F15")
 def test_a_rejected_token_is_refreshed_once_and_not_over_and_over(connection: Connection, fake: FakeProvider) -> None:
     fake.oauth2.grants[0].access.clear()
     with flows.session(connection) as http:

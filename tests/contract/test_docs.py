@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
+from operator import attrgetter
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -121,6 +123,16 @@ def test_every_security_row_of_the_docs_has_a_test_and_every_marked_row_is_expla
     proven = {row for rows in proofs.marks("security") for row in rows}
     assert explained - proven == set(), "rows without a test"
     assert proven - explained == set(), "rows without a line in docs/security.md"
+
+
+def test_every_rule_of_the_refresh_page_names_a_function_and_a_test_that_exist() -> None:
+    text = (ROOT / "docs" / "refresh.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| `([\w.]+)` \| `([\w./]+)::(\w+)` \|$", text, re.MULTILINE)
+    assert len(rows) == text.count("\n| ") - 1
+    for function, file, test in rows:
+        module, _, path = function.partition(".")
+        assert attrgetter(path)(import_module(f"django_oauth_flows.flows.{module}"))
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8")
 
 
 def test_promises_name_rows_that_exist() -> None:
