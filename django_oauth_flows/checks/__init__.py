@@ -30,7 +30,7 @@ STATIC = (
     "site.check_time",
 )
 
-DEPLOYMENT = ("settings.check_deployed_keys", "site.check_deployment")
+DEPLOYMENT = ("settings.check_deployed_keys", "site.check_deployment", "site.check_storage")
 
 ROWS = ("rows.check_providers", "rows.check_sealed_rows")
 

@@ -7,6 +7,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import Error, Warning  # noqa: A004 - Django's own name
 from django.db import connections, router
@@ -86,6 +87,35 @@ def check_deployment(**_: Any) -> list[CheckMessage]:
         )
         messages.append(Warning(said, hint=hint, id="oauth_flows.W007"))
     return messages
+
+
+def check_storage(**_: Any) -> list[CheckMessage]:
+    """Name the guarantees that the place where sessions or tokens are kept cannot give."""
+    messages: list[CheckMessage] = []
+    if settings.SESSION_ENGINE.endswith("signed_cookies"):
+        said = "Sessions are kept in cookies: a copy of one is as good after a logout, and can finish or undo a connection."
+        hint = 'Write: SESSION_ENGINE = "django.contrib.sessions.backends.db"'
+        messages.append(Warning(said, hint=hint, id="oauth_flows.W015"))
+    if "locmem" in _session_cache():
+        said = "Sessions are kept in one process's memory: a callback that another process gets has no session."
+        hint = "Name a shared cache in SESSION_CACHE_ALIAS, or keep sessions in the database."
+        messages.append(Warning(said, hint=hint, id="oauth_flows.W015"))
+    database = connections[router.db_for_write(apps.get_model("oauth_flows", "Token"))]
+    if database.vendor == "sqlite":
+        said = (
+            "Tokens are kept in SQLite: one refresh at a time holds for the processes of one host only, and none is possible "
+            "inside a transaction that has written."
+        )
+        hint = "Use PostgreSQL or MariaDB; if one host is all there is: SILENCED_SYSTEM_CHECKS = ['oauth_flows.W016']"
+        messages.append(Warning(said, hint=hint, id="oauth_flows.W016"))
+    return messages
+
+
+def _session_cache() -> str:
+    """Return the backend of the cache that holds sessions, "" if none does."""
+    if not settings.SESSION_ENGINE.endswith((".cache", ".cached_db")):
+        return ""
+    return str(settings.CACHES.get(settings.SESSION_CACHE_ALIAS, {}).get("BACKEND", "")).lower()
 
 
 def check_middleware(**_: Any) -> list[CheckMessage]:

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django_oauth_flows import flows
 from django_oauth_flows.admin.connection import ConnectionAdmin
 from django_oauth_flows.admin.provider import ProviderAdmin
+from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation, Token
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing.factories import begin, make_connection, make_provider, shift_expiry
@@ -603,3 +604,60 @@ def test_two_staff_on_two_hosts_each_see_their_own_redirect_uri(
     url = f"{PROVIDERS}{provider.pk}/change/"
     for host in ("localhost", "testserver"):
         assert f"http://{host}/oauth/callback/fake/" in root.get(url, headers={"Host": host}).content.decode()
+
+
+# Changing a client secret
+
+
+UNTIL = {"previous_until_0": "2099-01-01", "previous_until_1": "00:00"}
+
+
+@pytest.mark.security("M04")
+def test_who_does_not_know_the_present_secret_cannot_keep_it_beside_another(
+    staff: Callable[..., Client], provider: Provider, fake: FakeProvider
+) -> None:
+    client = staff("view_provider", "change_provider", "change_internal_provider")
+    refused = change(client, provider, new_client_secret="mine", **UNTIL)
+    assert list(refused.context["adminform"].form.errors) == ["current_client_secret"]
+    right = {"new_client_secret": "mine", **UNTIL, "current_client_secret": fake.oauth2.client_secret}
+    assert change(client, provider, **right).status_code == 302
+    row = Provider.objects.get()
+    assert [row.open(name) for name in ("client_secret", "second_client_secret")] == [
+        Secret("mine"),
+        Secret(fake.oauth2.client_secret),
+    ]
+    page = client.get(f"{PROVIDERS}{provider.pk}/change/").content.decode()
+    assert fake.oauth2.client_secret not in page
+    assert not SEALED.search(page)
+
+
+@pytest.mark.security("M04")
+@pytest.mark.parametrize("how", [{"cleared": ["second_client_secret"]}, {"token_endpoint": "https://other.example/"}])
+def test_the_secret_from_before_goes_when_it_is_removed_and_never_to_another_host(
+    how: dict[str, Any], root: Client, provider: Provider, fake: FakeProvider
+) -> None:
+    both = {"new_client_secret": "mine", **UNTIL, "current_client_secret": fake.oauth2.client_secret}
+    assert change(root, provider, **both).status_code == 302
+    assert change(root, provider, **how, current_client_secret="mine").status_code == 302
+    row = Provider.objects.get()
+    assert (row.second_client_secret, row.second_client_secret_expires_at) == (None, None)
+    assert row.open("client_secret") == Secret("mine")
+
+
+def test_saving_a_provider_lets_it_be_tried_at_once(root: Client, provider: Provider) -> None:
+    until = DatabaseNow() + timedelta(minutes=5)
+    Provider.objects.update(failure_count=9, circuit_open_until=until)
+    listed = root.get(PROVIDERS).content.decode()
+    assert "failing, left alone until" in listed
+    assert change(root, provider).status_code == 302
+    row = Provider.objects.get()
+    assert (row.failure_count, row.circuit_open_until) == (0, None)
+    assert "left alone" not in root.get(PROVIDERS).content.decode()
+
+
+def test_connections_that_will_need_their_user_are_listed(root: Client, connection: Connection) -> None:
+    found = [root.get(f"{CONNECTIONS}?dying={days}").context["cl"].result_count for days in (7, 30, "x")]
+    assert found == [0, 0, 1]
+    Token.objects.update(refresh_token_expires_at=DatabaseNow() + timedelta(days=10))
+    found = [root.get(f"{CONNECTIONS}?dying={days}").context["cl"].result_count for days in (7, 30, "x")]
+    assert found == [0, 1, 1]
