@@ -16,9 +16,14 @@ DEFAULTS: Mapping[str, Any] = {
     "ENCRYPTION_KEYS": (),
     "ENVIRONMENT": "default",
     "EVENT_RETENTION_DAYS": 365,
+    "METRICS": (),
+    "OWNER_MAILS": True,
     "OWNER_MODELS": (),
     "OWNER_POLICY": "django_oauth_flows.managers.default_owner_policy",
     "PROXY": "",
+    "WEBHOOK_INTERNAL": False,
+    "WEBHOOK_SECRETS": (),
+    "WEBHOOK_URL": "",
 }
 
 
@@ -48,8 +53,18 @@ class Settings:
 
     @property
     def event_retention_days(self) -> int:
-        """Return for how many days connection events are kept."""
+        """Return for how many days connection events, webhook deliveries and refresh counts are kept."""
         return int(self._get("EVENT_RETENTION_DAYS"))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Return the libraries that are told of refreshes: ``opentelemetry``, ``prometheus``."""
+        return tuple(self._get("METRICS"))
+
+    @property
+    def owner_mails(self) -> bool:
+        """Return whether owners are told by e-mail when a connection needs them, and when it has recovered."""
+        return bool(self._get("OWNER_MAILS"))
 
     @property
     def owner_models(self) -> tuple[str, ...]:
@@ -65,6 +80,21 @@ class Settings:
     def proxy(self) -> str:
         """Return the URL of an explicit outbound proxy; "" for none. Environment variables are ignored."""
         return str(self._get("PROXY"))
+
+    @property
+    def webhook_internal(self) -> bool:
+        """Return whether the webhook may have a private address, and plain http to this machine."""
+        return bool(self._get("WEBHOOK_INTERNAL"))
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """Return the secrets (``whsec_…``) with which a message to the webhook is signed: each of them signs."""
+        return tuple(self._get("WEBHOOK_SECRETS"))
+
+    @property
+    def webhook_url(self) -> str:
+        """Return where state changes are posted to; "" for nowhere."""
+        return str(self._get("WEBHOOK_URL"))
 
     @staticmethod
     def _get(name: str) -> Any:

@@ -47,9 +47,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _forget_uses() -> Iterator[None]:
     """Drop what a test has used: it would be written after a later test's request, and counted there."""
     yield
-    from django_oauth_flows.flows import usage
+    from django_oauth_flows.flows import counting, usage
 
     usage._usage = usage._Usage()
+    counting._counts = counting._Counts()
 
 
 @pytest.fixture(autouse=True)

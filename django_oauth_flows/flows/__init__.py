@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.sharing import shares_grant
     from django_oauth_flows.flows.starting import redirect_uri, start_authorization
     from django_oauth_flows.flows.transferring import transfer
+    from django_oauth_flows.flows.webhooks import deliver_webhooks
 
 _HOMES = {
     "access_token": "calling",
     "adopt_parked": "parking",
     "client_session": "calling",
     "complete_authorization": "completing",
+    "deliver_webhooks": "webhooks",
     "drop_expired_parked": "parking",
     "drop_parked": "parking",
     "drop_parked_of": "parking",
@@ -51,6 +53,7 @@ __all__ = [
     "adopt_parked",
     "client_session",
     "complete_authorization",
+    "deliver_webhooks",
     "drop_expired_parked",
     "drop_parked",
     "drop_parked_of",

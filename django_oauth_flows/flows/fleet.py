@@ -19,6 +19,7 @@ from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows import circuit
 from django_oauth_flows.flows.claiming import Choice, claim, refreshed
+from django_oauth_flows.flows.counting import counting_at_once
 from django_oauth_flows.flows.crew import Crew
 from django_oauth_flows.flows.durable import in_callers_transaction
 from django_oauth_flows.flows.lease import free
@@ -121,6 +122,7 @@ def due(*, provider: Provider | None = None, within: timedelta = timedelta(0)) -
     return rows if provider is None else rows.filter(connection__provider=provider)
 
 
+@counting_at_once
 def refresh_due(
     *,
     provider: Provider | None = None,

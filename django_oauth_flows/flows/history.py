@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error, connections, router, transaction
 
+from django_oauth_flows.flows.outbox import DELIVERY, delivery_of
 from django_oauth_flows.models import Connection, ConnectionEvent
 from django_oauth_flows.statements import Insert
 
@@ -32,8 +33,11 @@ def record(
     correlation_id: str = "",
     using: str | None = None,
 ) -> None:
-    """Append one event to the history."""
-    RECORD.run(event(kind, connection, actor=actor, outcome=outcome, correlation_id=correlation_id), using=using)
+    """Append one event to the history, and queue it for the site's webhook if there is one."""
+    happened = event(kind, connection, actor=actor, outcome=outcome, correlation_id=correlation_id)
+    RECORD.run(happened, using=using)
+    if (delivery := delivery_of(happened, connection)) is not None:
+        DELIVERY.run(delivery, using=using)
 
 
 def event(

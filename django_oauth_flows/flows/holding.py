@@ -47,6 +47,11 @@ class Holding:
         return self.request.pk.hex if self.request is not None else ""
 
     @property
+    def language(self) -> str:
+        """Return the language in which the user has asked for the grant; "" if no user has."""
+        return self.request.language if self.request is not None else ""
+
+    @property
     def is_kept_by_reference(self) -> bool:
         """Tell whether the owner is the user who consented: nobody can delete a user whom a row is about to refer to."""
         return self.user is not None and (self.owner_model, self.owner_id) == owner_key(self.user)

@@ -28,6 +28,7 @@ from django_oauth_flows.exceptions import (
 )
 from django_oauth_flows.flows import circuit
 from django_oauth_flows.flows.asking import ask, registration_of
+from django_oauth_flows.flows.counting import counted
 from django_oauth_flows.flows.durable import NOTE_LOCK_TIMEOUT, commits_harm_caller, committing, durable_alias
 from django_oauth_flows.flows.freshness import Freshness, refreshed_lately
 from django_oauth_flows.flows.lease import Lease, acquire, deadline_seconds, lease_seconds
@@ -100,6 +101,7 @@ def reissued(snapshot: Snapshot) -> Snapshot:
     return _obtain(snapshot, seconds=seconds, force=True, other_than=snapshot.token.generation)
 
 
+@counted
 def attempt(lease: Lease, *, seconds: float) -> Snapshot:
     """Ask the provider once (twice if its answer is lost) and store what it says. Holds the lease, no transaction."""
     requested_at = lease.snapshot.present()

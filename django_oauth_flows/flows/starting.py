@@ -88,6 +88,7 @@ def start_authorization(
         parameters=values,
         redirect_uri=callback,
         next_url=safe_next_url(next_url),
+        language=(translation.get_language() or "")[:35],
         configuration_fingerprint=provider.fingerprint(values),
     )
     _seal_pending(request, pending)

@@ -15,8 +15,16 @@ from django_oauth_flows.flows.freshness import moments
 from django_oauth_flows.flows.history import RECORD, announce, event, record
 from django_oauth_flows.flows.holding import IS_PRESENT, Holding, neighbours
 from django_oauth_flows.flows.locking import hold, hold_row, locked
+from django_oauth_flows.flows.outbox import DELIVERY, delivery_of
 from django_oauth_flows.flows.revoking import supersede
-from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Token
+from django_oauth_flows.models import (
+    AuthorizationRequest,
+    Connection,
+    ConnectionEvent,
+    Provider,
+    Token,
+    WebhookDelivery,
+)
 from django_oauth_flows.models.connection import digest_parameters
 from django_oauth_flows.models.token import AT_REST
 from django_oauth_flows.signals import connection_authorized
@@ -76,7 +84,10 @@ def store_new(holding: Holding, grant: Grant, request: AuthorizationRequest) -> 
     at_once = AtOnce(using=using)
     at_once.insert(_CONNECTION, connection)
     at_once.insert(_TOKEN, _new_token(connection, holding, grant))
-    at_once.insert(RECORD, event(kind, connection, actor=holding.actor, correlation_id=holding.correlation_id))
+    happened = event(kind, connection, actor=holding.actor, correlation_id=holding.correlation_id)
+    at_once.insert(RECORD, happened)
+    if (delivery := delivery_of(happened, connection)) is not None:
+        at_once.insert(DELIVERY, delivery)
     at_once.update(_CONNECTED, id=request.pk, connection_id=connection.pk)
     known = holding.identity.subject is not None
     try:
@@ -88,7 +99,7 @@ def store_new(holding: Holding, grant: Grant, request: AuthorizationRequest) -> 
     return connection if done else None
 
 
-_STORED = (Connection, Token, ConnectionEvent, AuthorizationRequest)
+_STORED = (Connection, Token, ConnectionEvent, AuthorizationRequest, WebhookDelivery)
 
 
 def _store(holding: Holding, grant: Grant, *, mine: Connection | None, kind: ConnectionEvent.Kind) -> Connection:
@@ -138,6 +149,7 @@ _DESCRIBED = (
     "parameters_digest",
     "status",
     "reason",
+    "language",
     "authorized_at",
     "revoked_at",
     "updated_at",
@@ -157,6 +169,7 @@ def _describe(connection: Connection, holding: Holding, grant: Grant) -> None:
     connection.parameters = dict(holding.parameters)
     connection.parameters_digest = digest_parameters(holding.parameters)
     connection.status, connection.reason = Connection.Status.ACTIVE, ""
+    connection.language = holding.language or connection.language
     connection.authorized_at, connection.revoked_at = holding.requested_at, None
 
 

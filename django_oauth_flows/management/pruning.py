@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.core.management.base import CommandError
 from django.db import router
 
 from django_oauth_flows import flows
 from django_oauth_flows.conf import settings
+from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.models import AuthorizationRequest, ConnectionEvent, Revocation
+from django_oauth_flows.models import AuthorizationRequest, ConnectionEvent, RefreshCount, Revocation, WebhookDelivery
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
@@ -29,6 +31,8 @@ def outdated() -> dict[str, QuerySet[Any]]:
         ),
         "connection events": _rows(ConnectionEvent).filter(created_at__lt=now - kept),
         "finished revocations": _rows(Revocation).filter(finished_at__lt=now - kept),
+        "webhook deliveries": _rows(WebhookDelivery).filter(created_at__lt=now - kept),
+        "refresh counts": _rows(RefreshCount).filter(hour__lt=now - kept),
     }
 
 
@@ -40,6 +44,11 @@ def unanswered() -> QuerySet[Any]:
 def unrevoked() -> QuerySet[Any]:
     """Return the revocations that the provider has not taken yet."""
     return _rows(Revocation).filter(outcome=Revocation.Outcome.PENDING)
+
+
+def untold() -> QuerySet[Any]:
+    """Return what the site's webhook has not taken yet."""
+    return _rows(WebhookDelivery).filter(outcome=WebhookDelivery.Outcome.PENDING)
 
 
 def give_back_parked(*, batch_size: int) -> int:
@@ -55,6 +64,17 @@ def work_off(*, batch_size: int) -> int:
     total = 0
     while ended := flows.work_off_revocations(limit=batch_size):
         total += ended
+    return total
+
+
+def deliver(*, batch_size: int) -> int:
+    """Send what is due to the site's webhook, as long as some of it is taken or given up; return how much was."""
+    total = 0
+    try:
+        while ended := flows.deliver_webhooks(limit=batch_size):
+            total += ended
+    except ConfigurationError as error:
+        raise CommandError(f"{error.message} {error.hint}") from None
     return total
 
 

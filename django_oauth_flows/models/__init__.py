@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from django_oauth_flows.models.authorization_request import AuthorizationRequest
 from django_oauth_flows.models.connection import Connection
+from django_oauth_flows.models.delivery import WebhookDelivery
 from django_oauth_flows.models.event import ConnectionEvent
 from django_oauth_flows.models.provider import Provider
+from django_oauth_flows.models.refresh_count import RefreshCount
 from django_oauth_flows.models.revocation import Revocation
 from django_oauth_flows.models.token import Token
 
-__all__ = ["AuthorizationRequest", "Connection", "ConnectionEvent", "Provider", "Revocation", "Token"]
+__all__ = [
+    "AuthorizationRequest",
+    "Connection",
+    "ConnectionEvent",
+    "Provider",
+    "RefreshCount",
+    "Revocation",
+    "Token",
+    "WebhookDelivery",
+]

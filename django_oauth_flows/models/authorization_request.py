@@ -39,6 +39,7 @@ class AuthorizationRequest(Sealed):
     parameters = models.JSONField(default=dict, blank=True)
     redirect_uri = models.CharField(max_length=2000)
     next_url = models.CharField(max_length=2000, blank=True)
+    language = models.CharField(max_length=35, blank=True)  # of the page on which the user began
     code_verifier = EncryptedField(context="authorization_request.code_verifier")
     nonce = EncryptedField(context="authorization_request.nonce")
     temporary_token = EncryptedField(context="authorization_request.temporary_token")

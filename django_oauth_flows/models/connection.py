@@ -61,6 +61,7 @@ class Connection(models.Model):
     status = models.CharField(_("status"), max_length=30, choices=Status.choices, default=Status.ACTIVE)
     reason = models.CharField(_("reason"), max_length=30, choices=Reason.choices, blank=True)
     paused = models.BooleanField(_("paused"), default=False)
+    language = models.CharField(_("language"), max_length=35, blank=True)  # in which it was connected; mails are in it
     authorized_at = models.DateTimeField(_("connected since"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("disconnected at"), null=True, blank=True)
     last_used_at = models.DateTimeField(_("last used at"), null=True, blank=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings as django_settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -47,3 +49,9 @@ class ConnectionEvent(models.Model):
 
     def __str__(self) -> str:
         return str(self.get_kind_display())
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Add a row; raise ``TypeError`` for one that is there: what has happened stays as it was written down."""
+        if not self._state.adding:
+            raise TypeError("the history is only added to")
+        super().save(*args, **kwargs)

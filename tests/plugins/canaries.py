@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 CANARY = re.compile(rb"canary_[a-z_]+_[0-9a-f]{32}")
 BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}")
-TABLES = ("provider", "connection", "token", "authorizationrequest", "revocation", "connectionevent")
+TABLES = (
+    "provider", "connection", "token", "authorizationrequest", "revocation", "connectionevent", "webhookdelivery",
+    "refreshcount",
+)  # fmt: skip
 
 
 class _Keeper(logging.Handler):

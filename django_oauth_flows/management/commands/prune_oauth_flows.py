@@ -16,8 +16,9 @@ class Command(BaseCommand):
     """Report what was removed, per kind."""
 
     help = (
-        "Remove authorization requests a day after they expired, and events and finished revocations after "
-        'OAUTH_FLOWS["EVENT_RETENTION_DAYS"]; give back grants that nobody answered for, and retry revocations.'
+        "Remove authorization requests a day after they expired, and events, finished revocations, webhook deliveries and "
+        'refresh counts after OAUTH_FLOWS["EVENT_RETENTION_DAYS"]; give back grants that nobody answered for, retry '
+        "revocations, and send what the webhook has not taken yet."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,6 +34,7 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self._tell("parked grants", pruning.unanswered().count(), "to give back")
             self._tell("revocations", pruning.unrevoked().count(), "still to do")
+            self._tell("webhook messages", pruning.untold().count(), "still to send")
             for label, rows in pruning.outdated().items():
                 self._tell(label, rows.count(), "to remove")
             return
@@ -40,6 +42,8 @@ class Command(BaseCommand):
         self._tell("revocations", pruning.work_off(batch_size=size), "finished")
         for label, rows in pruning.outdated().items():
             self._tell(label, pruning.remove(rows, batch_size=size), "removed")
+        # Last: a webhook that is set up wrongly must not keep the rest from being done.
+        self._tell("webhook messages", pruning.deliver(batch_size=size), "finished")
 
     def _tell(self, label: str, number: int, done: str) -> None:
         self.stdout.write(f"{label}: {number} {done}")
