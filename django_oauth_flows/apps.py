@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class OAuthFlowsConfig(AppConfig):
-    """Register system checks, follow deletions of owners, and keep the protocol libraries from logging secrets."""
+    """Register system checks, follow deletions of owners, tell owners, and keep the protocol libraries from logging secrets."""
 
     name = "django_oauth_flows"
     label = "oauth_flows"
@@ -16,9 +16,10 @@ class OAuthFlowsConfig(AppConfig):
 
     def ready(self) -> None:
         """Wire up; nothing here reads the database or the network, or imports a protocol library."""
-        from django_oauth_flows import checks, logs
+        from django_oauth_flows import checks, logs, notices
         from django_oauth_flows.flows.leaving import connect_receivers
 
         checks.register_all()
         logs.protect()
         connect_receivers()
+        notices.connect_receivers()

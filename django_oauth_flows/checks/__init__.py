@@ -22,6 +22,8 @@ STATIC = (
     "settings.check_settings",
     "settings.check_keys",
     "settings.check_names",
+    "telling.check_webhook",
+    "telling.check_metrics",
     "site.check_environment",
     "site.check_cookies",
     "site.check_middleware",
@@ -31,6 +33,7 @@ STATIC = (
 )
 
 DEPLOYMENT = ("settings.check_deployed_keys", "site.check_deployment", "site.check_storage")
+DEPLOYMENT = ("settings.check_deployed_keys", "site.check_deployment", "telling.check_mails")
 
 ROWS = ("rows.check_providers", "rows.check_sealed_rows")
 

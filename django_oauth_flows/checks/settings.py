@@ -42,7 +42,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 def check_keys(**_: Any) -> list[CheckMessage]:
     """Find encryption keys that are missing, malformed, or no secret of their own."""
-    keys = _listed("ENCRYPTION_KEYS")
+    keys = listed("ENCRYPTION_KEYS")
     messages: list[CheckMessage] = []
     if not keys or keys[0] == SECRET_KEY_ENTRY:
         messages.append(
@@ -61,7 +61,7 @@ def check_keys(**_: Any) -> list[CheckMessage]:
 
 def check_deployed_keys(**_: Any) -> list[CheckMessage]:
     """Demand a key of its own in production."""
-    keys = _listed("ENCRYPTION_KEYS")
+    keys = listed("ENCRYPTION_KEYS")
     if keys and keys[0] != SECRET_KEY_ENTRY:
         return []
     hint = f'Make a key: {MAKE_KEY}; then write OAUTH_FLOWS = {{"ENCRYPTION_KEYS": [os.environ["OAUTH_FLOWS_KEY"]]}}'
@@ -95,19 +95,21 @@ def _wanted(value: Any, default: Any) -> str:
     """Return what ``value`` should be, "" if it is."""
     if isinstance(default, str):
         return "" if isinstance(value, (str, Path)) else "a string"
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "True or False"
     if isinstance(default, int):
         return "" if type(value) is int and value > 0 else "a positive whole number"
     strings = isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
     return "" if strings else "a list of strings"
 
 
-def _listed(key: str) -> tuple[str, ...]:
+def listed(key: str) -> tuple[str, ...]:
     """Return a setting that is a list of strings; empty if it is mistyped, which has its own message."""
     value = configured().get(key, DEFAULTS[key])
     return () if _wanted(value, DEFAULTS[key]) else tuple(value)
 
 
-def _text(key: str) -> str:
+def text(key: str) -> str:
     value = configured().get(key, DEFAULTS[key])
     return "" if _wanted(value, DEFAULTS[key]) else str(value)
 
@@ -128,7 +130,7 @@ def _check_key(key: str, *, position: int, secrets: set[Any]) -> Iterator[CheckM
 
 
 def _base_url() -> Iterator[CheckMessage]:
-    base = _text("BASE_URL").rstrip("/")
+    base = text("BASE_URL").rstrip("/")
     if not base:
         if "*" in django_settings.ALLOWED_HOSTS:
             yield Warning(
@@ -162,7 +164,7 @@ def _is_loopback(url: str) -> bool:
 
 
 def _owner_models() -> Iterator[CheckMessage]:
-    for label in _listed("OWNER_MODELS"):
+    for label in listed("OWNER_MODELS"):
         try:
             apps.get_model(label)
         except (LookupError, ValueError):
@@ -173,7 +175,7 @@ def _owner_models() -> Iterator[CheckMessage]:
 
 
 def _owner_policy() -> Iterator[CheckMessage]:
-    path = _text("OWNER_POLICY")
+    path = text("OWNER_POLICY")
     try:
         usable = callable(import_string(path))
     except ImportError:
@@ -187,7 +189,7 @@ def _owner_policy() -> Iterator[CheckMessage]:
 
 
 def _outbound() -> Iterator[CheckMessage]:
-    bundle, proxy = _text("CA_BUNDLE"), _text("PROXY")
+    bundle, proxy = text("CA_BUNDLE"), text("PROXY")
     if bundle and not Path(bundle).exists():
         hint = 'Write: OAUTH_FLOWS = {"CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt"}'
         yield Error("OAUTH_FLOWS['CA_BUNDLE'] names no file.", hint=hint, id="oauth_flows.E011")

@@ -56,7 +56,12 @@ def owner_name(owner: Model | None) -> str:
 
 def owner_of(request: HttpRequest, thing: Owned) -> str:
     """Return what :func:`named_owner` reads for the owner of ``thing``: "" for the user, and where nobody else may own."""
-    if (thing.owner_model, thing.owner_id) == owner_key(cast("Model", request.user)):
+    return owner_for(cast("Model", request.user), thing)
+
+
+def owner_for(user: Model, thing: Owned) -> str:
+    """Return what :func:`owner_of` returns when ``user`` asks."""
+    if (thing.owner_model, thing.owner_id) == owner_key(user):
         return ""
     if thing.owner_model not in {model.lower() for model in settings.owner_models}:
         return ""
@@ -65,6 +70,10 @@ def owner_of(request: HttpRequest, thing: Owned) -> str:
 
 def connections_url(request: HttpRequest, thing: Owned | None = None) -> str:
     """Return the page on which ``thing`` stands, or would stand."""
+    return page_of(owner_of(request, thing) if thing is not None else "")
+
+
+def page_of(owner: str) -> str:
+    """Return the page of that owner's connections, of the user's own for ""."""
     address = reverse("oauth_flows:connections")
-    owner = owner_of(request, thing) if thing is not None else ""
     return f"{address}?{urlencode({'owner': owner})}" if owner else address
