@@ -63,6 +63,9 @@ class _Counts:
             before = self._pending.get(key, (0, 0.0))
             self._pending[key] = before[0] + count, before[1] + seconds
 
+    def is_empty(self) -> bool:
+        return not self._pending
+
     def is_due(self) -> bool:
         return bool(self._pending) and time.monotonic() - self._written >= INTERVAL
 
@@ -127,7 +130,10 @@ def flush_if_due(**_: Any) -> None:
 
 def flush() -> None:
     """Write what was counted; never raises. Not within a caller's transaction, whose rollback would lose it."""
-    if in_callers_transaction():
+    try:
+        if _counts.is_empty() or in_callers_transaction():
+            return
+    except Error:  # no database: what was counted stays for the next time
         return
     for key, (count, seconds) in _counts.take().items():
         try:

@@ -11,6 +11,7 @@ import pytest
 from django.utils import translation
 
 import django_oauth_flows
+from django_oauth_flows import notices
 from django_oauth_flows.views.wording import BROKEN, EXPLANATIONS, MISCONFIGURED
 from tests.surfaces.reading import text_of
 
@@ -43,6 +44,7 @@ def test_what_users_read_is_translated_and_keeps_its_placeholders(path: Path) ->
     with translation.override("en"):
         for explanation in [*EXPLANATIONS.values(), MISCONFIGURED, BROKEN]:
             said |= {str(explanation.message), str(explanation.hint)}
+        said |= {str(text) for text in notices.EXPLANATIONS.values()}
     assert len(said) > 100
     for text in said:
         assert catalogue.gettext(text) != text, text
@@ -54,7 +56,7 @@ def test_what_users_read_is_translated_and_keeps_its_placeholders(path: Path) ->
 def _texts_of_pages() -> set[str]:
     """Return what the templates mark for translation, spelled as in a catalogue."""
     texts: set[str] = set()
-    for template in (FOLDER / "templates" / "oauth_flows").rglob("*.html"):
+    for template in (FOLDER / "templates" / "oauth_flows").rglob("*.*"):
         html = template.read_text(encoding="utf-8")
         texts |= set(re.findall(r'{% translate "(.+?)" %}', html)) | set(re.findall(r'_\("(.+?)"\)', html))
         blocks = re.findall(r"{% blocktranslate[^%]*%}(.+?){% endblocktranslate %}", html)
