@@ -18,10 +18,11 @@ from django_oauth_flows.exceptions import (
     ScopeNotAllowed,
 )
 from django_oauth_flows.flows import usage
+from django_oauth_flows.flows.history import record
 from django_oauth_flows.flows.learning import learn_lifetime
 from django_oauth_flows.flows.marking import needs_reauthorization
 from django_oauth_flows.flows.refreshing import reissued, replacement, usable
-from django_oauth_flows.models import Connection, Provider, Token
+from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Token
 from django_oauth_flows.protocol.messages import Credentials
 from django_oauth_flows.protocol.session import OAuthSession
 
@@ -145,9 +146,13 @@ def _client_connection(provider: Provider, scopes: tuple[str, ...]) -> Connectio
         "requested_scopes": scopes,
         "granted_scopes": scopes,
     }
-    connection, _ = Connection.objects.get_or_create(**key, defaults={**defaults, "label": " ".join(scopes)[:255]})
-    if connection.status != Connection.Status.ACTIVE:
-        Connection.objects.filter(pk=connection.pk).update(status=Connection.Status.ACTIVE, reason="", revoked_at=None)
+    label = " ".join(scopes)[:255]
+    connection, is_created = Connection.objects.get_or_create(**key, defaults={**defaults, "label": label})
+    ended = Connection.objects.filter(pk=connection.pk).exclude(status=Connection.Status.ACTIVE)
+    if is_created:
+        record(ConnectionEvent.Kind.AUTHORIZED, connection)
+    elif ended.update(status=Connection.Status.ACTIVE, reason="", revoked_at=None):
+        record(ConnectionEvent.Kind.REAUTHORIZED, connection)
     minted = {"client_id": provider.client_id, "configuration_fingerprint": provider.fingerprint()}
     Token.objects.get_or_create(connection=connection, defaults=minted)
     return connection
