@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import sys
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ KEY, OTHER_KEY = "Zm9yLXRlc3RzLW9ubHktdGhpcnR5LXR3by1ieXRlcyE", "YW5vdGhlci1rZXk
 def _well_configured(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("urllib3"), "level", logging.INFO)  # the suite's root logger is at DEBUG
     settings.OAUTH_FLOWS = {"BASE_URL": "https://site.example", "ENCRYPTION_KEYS": [KEY]}
+    settings.DEFAULT_FROM_EMAIL = "noreply@site.example"
     settings.SESSION_COOKIE_SECURE = True
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
@@ -102,7 +104,7 @@ def test_settings_that_are_no_dict_are_an_error(settings: SettingsWrapper, value
 @pytest.mark.security("C06")
 @pytest.mark.parametrize("key", sorted(DEFAULTS))
 def test_a_setting_of_the_wrong_type_is_an_error(settings: SettingsWrapper, key: str) -> None:
-    for value in (object(), True, {"a": 1}, 5.5, None):
+    for value in (object(), "yes" if isinstance(DEFAULTS[key], bool) else True, {"a": 1}, 5.5, None):
         settings.OAUTH_FLOWS = {key: value}
         assert "oauth_flows.E004" in ids(), value
 
@@ -466,3 +468,50 @@ def test_the_checks_have_tags() -> None:
     tags = {c.__name__: set(c.tags) for c in ours}
     assert {name for name, own in tags.items() if Tags.database in own} == {"check_providers", "check_sealed_rows"}
     assert all("oauth_flows" in own for own in tags.values() if Tags.database not in own)
+
+
+def test_a_site_without_a_sender_is_reminded_that_owners_are_not_told(settings: SettingsWrapper) -> None:
+    settings.DEFAULT_FROM_EMAIL = "webmaster@localhost"
+    assert ids(deploy=True) == {"oauth_flows.I010"}
+    assert ids() == set()
+    settings.OAUTH_FLOWS["OWNER_MAILS"] = False
+    assert ids(deploy=True) == set()
+
+
+WEBHOOK_SECRET = "whsec_" + "A" * 32
+
+
+@pytest.mark.security("C02")
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"WEBHOOK_URL": "https://site.example/hook", "WEBHOOK_SECRETS": [WEBHOOK_SECRET]}, set()),
+        ({"WEBHOOK_SECRETS": ["no webhook, no matter"]}, set()),
+        ({"WEBHOOK_URL": "http://site.example/", "WEBHOOK_SECRETS": [WEBHOOK_SECRET]}, {"oauth_flows.E030"}),
+        ({"WEBHOOK_URL": "http://127.0.0.1/", "WEBHOOK_SECRETS": [WEBHOOK_SECRET]}, {"oauth_flows.E030"}),
+        ({"WEBHOOK_URL": "http://127.0.0.1/", "WEBHOOK_SECRETS": [WEBHOOK_SECRET], "WEBHOOK_INTERNAL": True}, set()),
+        ({"WEBHOOK_URL": "https://site.example/"}, {"oauth_flows.E031"}),
+        ({"WEBHOOK_URL": "https://site.example/", "WEBHOOK_SECRETS": ["A" * 32]}, {"oauth_flows.E031"}),
+        ({"WEBHOOK_URL": "https://site.example/", "WEBHOOK_SECRETS": ["whsec_AAAA"]}, {"oauth_flows.E031"}),
+        ({"WEBHOOK_URL": "https://site.example/", "WEBHOOK_SECRETS": ["whsec_é"]}, {"oauth_flows.E031"}),
+        ({"METRICS": ["prometheus", "opentelemetry"]}, set()),
+        ({"METRICS": ["statsd"]}, {"oauth_flows.E032"}),
+    ],
+)
+def test_a_webhook_or_metrics_that_could_not_work_are_errors(
+    values: dict[str, Any], expected: set[str], settings: SettingsWrapper
+) -> None:
+    settings.OAUTH_FLOWS |= values
+    assert ids() == expected
+    assert all(message.hint for message in found().values())
+    assert not any(secret in str(found()) for secret in values.get("WEBHOOK_SECRETS", ()))
+
+
+def test_a_metrics_library_that_is_not_installed_is_a_warning(
+    settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.OAUTH_FLOWS["METRICS"] = ["prometheus"]
+    assert ids() == set()
+    monkeypatch.setattr("sys.meta_path", [])  # nothing can be found
+    monkeypatch.delitem(sys.modules, "prometheus_client", raising=False)
+    assert ids() == {"oauth_flows.W020"}
