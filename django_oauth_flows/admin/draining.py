@@ -11,7 +11,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from django_oauth_flows.flows.locking import hold
-from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Revocation
+from django_oauth_flows.models import (
+    AuthorizationRequest,
+    Connection,
+    ConnectionEvent,
+    Provider,
+    RefreshCount,
+    Revocation,
+)
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
@@ -41,7 +48,7 @@ def obstacles(provider: Provider) -> list[str]:
 
 def goes_along(providers: list[Provider]) -> dict[str, int]:
     """Count, by name, the rows that are deleted with the providers."""
-    models: tuple[type[Model], ...] = (Connection, ConnectionEvent, Revocation, AuthorizationRequest)
+    models: tuple[type[Model], ...] = (Connection, ConnectionEvent, Revocation, AuthorizationRequest, RefreshCount)
     counted = {m._meta.verbose_name_plural: m._default_manager.filter(provider__in=providers).count() for m in models}
     return {str(name): count for name, count in counted.items() if count}
 

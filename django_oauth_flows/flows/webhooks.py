@@ -16,13 +16,15 @@ from django.db import router
 from django.db.models import F, Q
 
 from django_oauth_flows.conf import settings
-from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError
+from django_oauth_flows.exceptions import CannotPersist, ConfigurationError, OAuthFlowsError
 from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.durable import in_callers_transaction
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import WebhookDelivery
 from django_oauth_flows.protocol.messages import TransportPolicy
 from django_oauth_flows.protocol.parsing import parse_retry_after
 from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.protocol.urls import check_endpoint
 from django_oauth_flows.protocol.webhooks import Receiver, secret_key
 
 if TYPE_CHECKING:
@@ -58,11 +60,14 @@ Outcome = WebhookDelivery.Outcome
 def deliver_webhooks(*, limit: int = 100) -> int:
     """Send what is due to the site's webhook, at most ``limit`` messages; return how many were taken or given up.
 
-    Nothing without a webhook. Any number of workers may run at once; not inside of a transaction, which would last as long
-    as the receiver takes. Raises :class:`ConfigurationError` (``webhook_secret_invalid``) if nothing can be signed.
+    Nothing without a webhook. Any number of workers may run at once. Raises :class:`ConfigurationError`
+    (``endpoint_not_allowed``, ``webhook_secret_invalid``) for a webhook that is set up wrongly, which costs no message a
+    try, and :class:`CannotPersist` inside of a transaction, which would last as long as the receiver takes.
     """
     if not settings.webhook_url:
         return 0
+    if in_callers_transaction():
+        raise CannotPersist("Messages are not sent as a part of a transaction.", hint="Leave it first.")
     receiver, ended, in_a_row = _receiver(), 0, 0
     for row in _rows().filter(_due(), outcome=Outcome.PENDING).order_by("created_at")[:limit]:
         outcome = _deliver(row, receiver)
@@ -74,6 +79,14 @@ def deliver_webhooks(*, limit: int = 100) -> int:
 
 
 def _receiver() -> Receiver:
+    try:
+        check_endpoint(settings.webhook_url, internal=settings.webhook_internal)
+    except ValueError as problem:
+        raise ConfigurationError(
+            f"The webhook may not be called: {problem}.",
+            code="endpoint_not_allowed",
+            hint="Correct OAUTH_FLOWS['WEBHOOK_URL'].",
+        ) from None
     secrets = tuple(Secret(text) for text in settings.webhook_secrets)
     try:
         usable = [secret_key(secret) for secret in secrets]

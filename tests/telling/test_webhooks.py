@@ -20,7 +20,7 @@ from django.views.debug import SafeExceptionReporterFilter
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from django_oauth_flows import flows
-from django_oauth_flows.exceptions import ConfigurationError, ReauthorizationRequiredError
+from django_oauth_flows.exceptions import CannotPersist, ConfigurationError, ReauthorizationRequiredError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.webhooks import RETRIES
 from django_oauth_flows.models import Connection, ConnectionEvent, WebhookDelivery
@@ -215,13 +215,31 @@ def test_a_receiver_that_is_down_is_left_alone(hook: FakeProvider) -> None:
     assert len(hook.requests) == 3
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/", "https://127.0.0.1:{port}/", "https://169.254.169.254/"])
+@pytest.mark.parametrize("url", ["https://127.0.0.1:{port}/", "https://169.254.169.254/"])
 def test_private_addresses_need_the_sites_word(url: str, hook: FakeProvider, settings: Any) -> None:
     address = url.format(port=hook.server.server_address[1])
     settings.OAUTH_FLOWS = {**settings.OAUTH_FLOWS, "WEBHOOK_URL": address, "WEBHOOK_INTERNAL": False}
     queue()
     flows.deliver_webhooks()
-    assert WebhookDelivery.objects.get().last_failure in ("endpoint_not_allowed", "provider_unreachable")
+    assert WebhookDelivery.objects.get().last_failure == "provider_unreachable"
+    assert hook.connections == 0
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/", "127.0.0.1:{port}", "https://user:pw@127.0.0.1:{port}/"])
+def test_an_address_that_may_not_be_called_costs_no_try(url: str, hook: FakeProvider, settings: Any) -> None:
+    address = url.format(port=hook.server.server_address[1])
+    settings.OAUTH_FLOWS = {**settings.OAUTH_FLOWS, "WEBHOOK_URL": address, "WEBHOOK_INTERNAL": False}
+    queue()
+    with pytest.raises(ConfigurationError) as failure:
+        flows.deliver_webhooks()
+    assert failure.value.code == "endpoint_not_allowed"
+    assert WebhookDelivery.objects.get().attempts == hook.connections == 0
+
+
+def test_nothing_is_sent_within_a_transaction(hook: FakeProvider) -> None:
+    queue()
+    with pytest.raises(CannotPersist), transaction.atomic():
+        flows.deliver_webhooks()
     assert hook.connections == 0
 
 
