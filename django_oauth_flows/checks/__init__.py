@@ -32,8 +32,12 @@ STATIC = (
     "site.check_time",
 )
 
-DEPLOYMENT = ("settings.check_deployed_keys", "site.check_deployment", "site.check_storage")
-DEPLOYMENT = ("settings.check_deployed_keys", "site.check_deployment", "telling.check_mails")
+DEPLOYMENT = (
+    "settings.check_deployed_keys",
+    "site.check_deployment",
+    "site.check_storage",
+    "telling.check_mails",
+)
 
 ROWS = ("rows.check_providers", "rows.check_sealed_rows")
 
