@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.fleet import refresh_due
     from django_oauth_flows.flows.importing import import_connection
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
+    from django_oauth_flows.flows.pruning import prune
     from django_oauth_flows.flows.refreshing import refresh
+    from django_oauth_flows.flows.restoring import settle_restored
     from django_oauth_flows.flows.returning import safe_next_url
     from django_oauth_flows.flows.revocations import work_off_revocations
     from django_oauth_flows.flows.revoking import revoke, revoke_all
@@ -35,6 +37,7 @@ _HOMES = {
     "drop_parked_of": "parking",
     "import_connection": "importing",
     "parked": "parking",
+    "prune": "pruning",
     "redirect_uri": "starting",
     "refresh": "refreshing",
     "refresh_due": "fleet",
@@ -42,6 +45,7 @@ _HOMES = {
     "revoke_all": "revoking",
     "safe_next_url": "returning",
     "session": "calling",
+    "settle_restored": "restoring",
     "shares_grant": "sharing",
     "start_authorization": "starting",
     "transfer": "transferring",
@@ -59,6 +63,7 @@ __all__ = [
     "drop_parked_of",
     "import_connection",
     "parked",
+    "prune",
     "redirect_uri",
     "refresh",
     "refresh_due",
@@ -66,6 +71,7 @@ __all__ = [
     "revoke_all",
     "safe_next_url",
     "session",
+    "settle_restored",
     "shares_grant",
     "start_authorization",
     "transfer",

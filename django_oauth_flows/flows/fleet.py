@@ -22,7 +22,8 @@ from django_oauth_flows.flows.claiming import Choice, claim, refreshed
 from django_oauth_flows.flows.counting import counting_at_once
 from django_oauth_flows.flows.crew import Crew
 from django_oauth_flows.flows.durable import in_callers_transaction
-from django_oauth_flows.flows.lease import free
+from django_oauth_flows.flows.lease import claim, free
+from django_oauth_flows.flows.pace import Pace
 from django_oauth_flows.managers import model_label
 from django_oauth_flows.models import Connection, Provider, Token
 
@@ -53,6 +54,7 @@ class Sweep:
 
     provider: Provider
     started: datetime  # by the database's clock
+    pace: Pace = field(default_factory=Pace)  # that of all sweeps of this process
     refreshed: int = 0
     needs_reauthorization: int = 0
     overtaken: int = 0  # ended, or left to another worker, meanwhile
@@ -101,6 +103,14 @@ class Sweep:
         order = {"failure_count__gt": 0} if self.retries else {"failure_count": 0}
         rows = due(provider=self.provider, within=within).filter(untouched, unfailed, **order)
         return rows.exclude(connection_id__in=self._passed_over) if self._passed_over else rows
+        if self._passed_over:
+            rows = rows.exclude(connection_id__in=self._passed_over)
+        claims, more = claim(rows, self.provider, size=self.pace.allow(size))
+        self.pace.note(len(claims))
+        if more or self.retries:
+            return claims, more
+        self.retries = True
+        return claims, True
 
 
 def due(*, provider: Provider | None = None, within: timedelta = timedelta(0)) -> QuerySet[Token]:
@@ -128,22 +138,24 @@ def refresh_due(
     provider: Provider | None = None,
     within: timedelta = timedelta(0),
     workers: int = WORKERS,
+    rate: float | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[Sweep]:
     """Refresh what is due, once, with ``workers`` refreshes at a time; return what became of it, by provider.
 
-    ``provider``: the only one to look at. ``within``: also what falls due that soon. ``advance`` is called with
-    the number of connections just dealt with. At one provider, at most its ``max_concurrency`` are under way in this
-    process. Any number of processes may sweep at once. Raises :class:`CannotPersist` inside of a transaction, and
-    ``ValueError`` for less than one worker.
+    ``provider``: the only one to look at. ``within``: also what falls due that soon. ``rate``: how many may begin in a
+    second at most, at all providers together. ``advance`` is called with the number of connections just dealt with.
+    At one provider, at most its ``max_concurrency`` are under way in this process. Any number of processes may sweep at once. Raises :class:`CannotPersist` inside of a transaction, and
+    ``ValueError`` for less than one worker, or a rate that is not more than 0.
     """
     if workers < 1:
         raise ValueError("it takes at least one worker")
+    pace = Pace(rate)
     if in_callers_transaction():
         raise CannotPersist(
             "A sweep asks many providers; it cannot be a part of a transaction.", hint="Leave it first."
         )
-    sweeps = [Sweep(row, row.now) for row in _providers_due(provider, within)]
+    sweeps = [Sweep(row, row.now, pace) for row in _providers_due(provider, within)]
     # No more threads, each with a connection to the database, than there is work for.
     size = len(due(provider=provider, within=within).order_by().values_list("pk", flat=True)[:workers])
     if size <= 1:  # in this thread: a test's own transaction is not seen by others

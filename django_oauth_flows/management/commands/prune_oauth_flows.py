@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from django_oauth_flows.management import pruning
+from django_oauth_flows import flows
+from django_oauth_flows.flows.pruning import prunable
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+
+
+WORDS = {"parked_grants": ("to give back", "given back"), "revocations": ("still to do", "finished")}
+"""What is said of a kind before and after; of all others, that they are removed."""
 
 
 class Command(BaseCommand):
@@ -47,3 +52,9 @@ class Command(BaseCommand):
 
     def _tell(self, label: str, number: int, done: str) -> None:
         self.stdout.write(f"{label}: {number} {done}")
+            counts, after = prunable(), False
+        else:
+            counts, after = flows.prune(batch_size=size), True
+        for name, count in counts.items():
+            done = WORDS.get(name, ("to remove", "removed"))[after]
+            self.stdout.write(f"{name.replace('_', ' ')}: {count} {done}")
