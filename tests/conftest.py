@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +30,28 @@ def _has_chromium() -> bool:
     return shutil.which("chromium") is not None and importlib.util.find_spec("playwright") is not None
 
 
-PROGRAMS = {"chromium": ("Chromium and playwright", _has_chromium)}
+def _has_broker(kind: str) -> bool:
+    import importlib.util
+
+    if importlib.util.find_spec("celery") is None:
+        return False
+    import kombu
+
+    from tests.queues.conftest import BROKERS
+
+    try:
+        with kombu.Connection(BROKERS[kind], connect_timeout=3) as broker:
+            broker.ensure_connection(max_retries=1, timeout=3)
+    except OSError:
+        return False
+    return True
+
+
+PROGRAMS = {
+    "chromium": ("Chromium and playwright", _has_chromium),
+    "redis": ("Celery and a Redis server", partial(_has_broker, "redis")),
+    "rabbitmq": ("Celery and a RabbitMQ server", partial(_has_broker, "rabbitmq")),
+}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

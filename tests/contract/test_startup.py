@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-HEAVY = ("requests", "requests_oauthlib", "oauthlib", "urllib3", "cryptography", "jwt", "rest_framework")
+HEAVY = ("requests", "requests_oauthlib", "oauthlib", "urllib3", "cryptography", "jwt", "rest_framework", "celery")
 DJANGO_APPS = ["admin", "auth", "contenttypes", "sessions", "messages"]
 
 SITE = """
