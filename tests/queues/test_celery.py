@@ -132,12 +132,12 @@ def test_a_grant_that_is_over_fails_its_task_and_says_so_without_a_secret(
     assert find("log", queue.log_of(worker) + str(result.traceback)) == []
 
 
-def test_one_connection_that_is_asked_for_twice_at_once_is_refreshed_once(
+def test_one_connection_that_is_asked_for_twice_at_once_presents_no_token_twice(
     queue: Queue, connection: Connection, fake: FakeProvider
 ) -> None:
     fake.script("token", Delay(1.5))
     results = [queue.send("refresh_connection", str(connection.pk)) for _ in range(2)]
     queue.work(concurrency=2)
-    assert sorted(result.get(timeout=60)["refreshed"] for result in results)[-1]
+    assert any([result.get(timeout=60)["refreshed"] for result in results])
     assert fake.oauth2.grants[0].alive
     assert fake.count("token") == Token.objects.get().generation - 1

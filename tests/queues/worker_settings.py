@@ -11,3 +11,4 @@ from tests.settings import INSTALLED_APPS as USUAL_APPS
 INSTALLED_APPS = [*USUAL_APPS, "django_tasks_db"]
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 DATABASES["default"]["NAME"] = os.environ["TESTS_DATABASE"]
+OAUTH_FLOWS = {"BASE_URL": "https://site.example"}
