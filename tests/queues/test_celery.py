@@ -138,6 +138,7 @@ def test_one_connection_that_is_asked_for_twice_at_once_presents_no_token_twice(
     fake.script("token", Delay(1.5))
     results = [queue.send("refresh_connection", str(connection.pk)) for _ in range(2)]
     queue.work(concurrency=2)
-    assert any([result.get(timeout=60)["refreshed"] for result in results])
+    refreshed = [result.get(timeout=60)["refreshed"] for result in results]
+    assert any(refreshed)
     assert fake.oauth2.grants[0].alive
     assert fake.count("token") == Token.objects.get().generation - 1
