@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.checks import Error, Info, Warning  # noqa: A004 - Django's own name
@@ -11,7 +12,7 @@ from django.db.models.functions import Cast, Substr
 from django_oauth_flows import crypto
 from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.management.reencrypting import SEALED
-from django_oauth_flows.models import Provider
+from django_oauth_flows.models import Provider, Token
 from django_oauth_flows.models.provider_rules import dangers
 
 if TYPE_CHECKING:
@@ -30,6 +31,26 @@ def check_providers(databases: Iterable[str] | None = None, **_: Any) -> list[Ch
 def check_sealed_rows(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
     """Count the secrets that no configured key opens, and those that wait for re-encryption."""
     return [m for model in SEALED for m in _ask(model, databases, lambda alias, model=model: _keys(model, alias))]  # type: ignore[misc]
+
+
+LONG_DUE = timedelta(days=1)
+"""So long after it fell due, even a daily sweep would have met a connection, and every back-off is over."""
+
+
+def check_overdue(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Count the connections that no sweep refreshes; calls do, so that this is no fault."""
+    return _ask(Token, databases, _overdue)
+
+
+def _overdue(alias: str) -> list[CheckMessage]:
+    from django_oauth_flows.flows.fleet import due  # with all that it takes to refresh
+
+    overdue = due(within=-LONG_DUE).using(alias).count()
+    if not overdue:
+        return []
+    said = f"{overdue} connections have been due for refresh for more than a day: no sweep has met them."
+    hint = "Run from cron, every few minutes: manage.py refresh_connections. Until then, calls refresh what they need."
+    return [Info(said, hint=hint, id="oauth_flows.I003")]
 
 
 def _ask(

@@ -466,7 +466,11 @@ def test_the_checks_have_tags() -> None:
 
     ours = [c for c in registry.registry.get_checks(include_deployment_checks=True) if "oauth_flows" in c.__module__]
     tags = {c.__name__: set(c.tags) for c in ours}
-    assert {name for name, own in tags.items() if Tags.database in own} == {"check_providers", "check_sealed_rows"}
+    assert {name for name, own in tags.items() if Tags.database in own} == {
+        "check_providers",
+        "check_sealed_rows",
+        "check_overdue",
+    }
     assert all("oauth_flows" in own for own in tags.values() if Tags.database not in own)
 
 

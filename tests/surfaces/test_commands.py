@@ -530,6 +530,8 @@ def test_a_sweep_shows_how_far_it_is(provider: Provider, user: User, fake: FakeP
         ("--within=-5m", "a number with a unit"),
         ("--within=9999999d", "a number with a unit"),
         ("--workers=0", "at least 1"),
+        ("--rate=0", "more than 0"),
+        ("--rate=nan", "more than 0"),
     ],
 )
 def test_a_sweep_refuses_what_makes_no_sense(option: str, says: str) -> None:
@@ -537,9 +539,42 @@ def test_a_sweep_refuses_what_makes_no_sense(option: str, says: str) -> None:
         run("refresh_connections", option)
 
 
+@pytest.mark.security("V04")
+def test_a_sweep_keeps_a_pace(provider: Provider, user: User, fake: FakeProvider) -> None:
+    due_at(provider, user, fake, 4)
+    began = time.monotonic()
+    run("refresh_connections", "--workers=1", "--rate=10")
+    assert time.monotonic() - began >= 0.2  # the first two come together
+
+
+# After a backup was brought back
+
+
+def test_after_a_restore_no_sweep_presents_a_refresh_token(provider: Provider, user: User, fake: FakeProvider) -> None:
+    due_at(provider, user, fake, 3)
+    assert run("refresh_connections", "--after-restore", "--dry-run").startswith("3 refresh tokens to leave")
+    assert run("refresh_connections", "--dry-run") == "3 due\n"
+    stderr = io.StringIO()
+    said = run("refresh_connections", "--after-restore", "--provider=fake", stderr=stderr)
+    assert said.startswith("3 refresh tokens are left to the calls that need them.")
+    for advice in ("served while they are valid", "outcome_unknown", "clone", "pause every provider"):
+        assert advice in said
+    assert "connections: 3 of 3" in stderr.getvalue()
+    assert run("refresh_connections", "--dry-run") == "0 due\n"
+    assert fake.count("token") == 0
+
+
+def test_after_a_restore_what_is_being_refreshed_is_named(connection: Connection) -> None:
+    Token.objects.update(lease_owner=uuid.uuid4(), lease_expires_at=DatabaseNow() + timedelta(seconds=13))
+    with pytest.raises(CommandError, match="1 are being refreshed just now") as failure:
+        run("refresh_connections", "--after-restore")
+    assert failure.value.returncode == 1
+
+
 # After an incident
 
 
+@pytest.mark.security("D09")
 def test_an_incident_ends_everything_at_one_provider(
     user: User, make_user: Callable[..., User], client_for: Callable[[User], Client], fake: FakeProvider
 ) -> None:
@@ -560,6 +595,7 @@ def test_an_incident_ends_everything_at_one_provider(
     assert flows.access_token(other)
 
 
+@pytest.mark.security("D09")
 def test_an_incident_goes_on_where_it_was_stopped(user: User, fake: FakeProvider) -> None:
     provider = make_provider(fake, revocation_effect="token")
     for number in range(3):
@@ -600,6 +636,7 @@ def test_an_incident_changes_nothing_if_nobody_can_be_asked(
     assert not Provider.objects.get().paused
 
 
+@pytest.mark.security("D09")
 def test_an_incident_spares_the_provider(provider: Provider, user: User, fake: FakeProvider) -> None:
     for number in range(3):
         make_connection(provider, user, fake, subject=f"account-{number}")
