@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from importlib import import_module
 from operator import attrgetter
@@ -164,3 +165,24 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_no_page_names_a_machine() -> None:
     for page in PAGES:
         assert not re.search(r"(?<![\w.])/(?:root|home|work|Users)/", page.read_text(encoding="utf-8")), page
+
+
+def test_every_task_is_documented_with_its_parameters() -> None:
+    from django_oauth_flows import tasks
+
+    named = re.findall(
+        r"django_oauth_flows\.tasks\.(\w+)", (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    )
+    assert set(named) <= documented("Tasks")
+    made = {name: getattr(task, "func", task) for name, task in vars(tasks).items() if name in documented("Tasks")}
+    assert set(made) == documented("Tasks")
+    assert set(made) == {name for name, found in vars(tasks).items() if _is_task(found)}
+    for name, function in made.items():
+        row = next(line for line in section("Tasks").splitlines() if line.startswith(f"| `{name}("))
+        assert all(parameter in row for parameter in inspect.signature(function).parameters), name
+
+
+def _is_task(found: object) -> bool:
+    function = getattr(found, "func", found)
+    own = inspect.isfunction(function) and function.__module__ == "django_oauth_flows.tasks"
+    return own and not function.__name__.startswith("_")

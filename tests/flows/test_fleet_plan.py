@@ -59,12 +59,12 @@ def multiply(template: Connection, count: int) -> None:
     )  # fmt: skip
     with database.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO oauth_flows_connection ({', '.join(connections)}) SELECT {', '.join(connections.values())} "
+            f"INSERT INTO oauth_flows_connection ({', '.join(connections)}) SELECT {', '.join(connections.values())} "  # noqa: S608 - names and expressions of our own
             "FROM oauth_flows_connection t CROSS JOIN generate_series(1, %s) WHERE t.id = %s",
             [count, template.pk],
         )
         cursor.execute(
-            f"INSERT INTO oauth_flows_token ({', '.join(tokens)}) SELECT {', '.join(tokens.values())} "
+            f"INSERT INTO oauth_flows_token ({', '.join(tokens)}) SELECT {', '.join(tokens.values())} "  # noqa: S608 - names and expressions of our own
             "FROM oauth_flows_token t CROSS JOIN oauth_flows_connection c WHERE t.connection_id = %s "
             "AND NOT EXISTS (SELECT 1 FROM oauth_flows_token o WHERE o.connection_id = c.id)",
             [template.pk],

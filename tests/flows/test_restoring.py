@@ -55,7 +55,7 @@ def restored(provider: Provider, user: User, fake: FakeProvider) -> dict[str, Co
     return made
 
 
-@pytest.mark.security("F06")
+@pytest.mark.security("F04")
 def test_no_sweep_presents_what_a_backup_holds_and_calls_do_as_they_need_it(
     restored: dict[str, Connection], fake: FakeProvider
 ) -> None:
