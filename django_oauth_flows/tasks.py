@@ -75,6 +75,12 @@ def work_off_revocations(limit: int = 100) -> int:
 
 
 @_task
+def deliver_webhooks(limit: int = 100) -> int:
+    """Send what the site's webhook has not taken yet and is due, at most ``limit``; return how many were taken or given up."""
+    return flows.deliver_webhooks(limit=limit)
+
+
+@_task
 def prune_oauth_flows(batch_size: int = 500) -> dict[str, int]:
     """Remove what is no longer needed, as the command of that name does; return the counts by kind."""
     return flows.prune(batch_size=batch_size)

@@ -22,7 +22,7 @@ from django_oauth_flows.flows.claiming import Choice, claim, refreshed
 from django_oauth_flows.flows.counting import counting_at_once
 from django_oauth_flows.flows.crew import Crew
 from django_oauth_flows.flows.durable import in_callers_transaction
-from django_oauth_flows.flows.lease import claim, free
+from django_oauth_flows.flows.lease import free
 from django_oauth_flows.flows.pace import Pace
 from django_oauth_flows.managers import model_label
 from django_oauth_flows.models import Connection, Provider, Token
@@ -91,7 +91,9 @@ class Sweep:
         """Claim at most so many; return them, and whether more may be due. Nothing is tried twice in a sweep."""
         if self._choice is None:
             self._choice = Choice(self._due(within))
+        size = self.pace.allow(size)
         claims, more = claim(self._choice, self.provider.pk, size=size, is_first=not self.under_way)
+        self.pace.note(len(claims))
         if more or self.retries:
             return claims, more
         self.retries, self._choice = True, None
@@ -103,14 +105,6 @@ class Sweep:
         order = {"failure_count__gt": 0} if self.retries else {"failure_count": 0}
         rows = due(provider=self.provider, within=within).filter(untouched, unfailed, **order)
         return rows.exclude(connection_id__in=self._passed_over) if self._passed_over else rows
-        if self._passed_over:
-            rows = rows.exclude(connection_id__in=self._passed_over)
-        claims, more = claim(rows, self.provider, size=self.pace.allow(size))
-        self.pace.note(len(claims))
-        if more or self.retries:
-            return claims, more
-        self.retries = True
-        return claims, True
 
 
 def due(*, provider: Provider | None = None, within: timedelta = timedelta(0)) -> QuerySet[Token]:
@@ -145,8 +139,8 @@ def refresh_due(
 
     ``provider``: the only one to look at. ``within``: also what falls due that soon. ``rate``: how many may begin in a
     second at most, at all providers together. ``advance`` is called with the number of connections just dealt with.
-    At one provider, at most its ``max_concurrency`` are under way in this process. Any number of processes may sweep at once. Raises :class:`CannotPersist` inside of a transaction, and
-    ``ValueError`` for less than one worker, or a rate that is not more than 0.
+    At one provider, at most its ``max_concurrency`` are under way in this process. Any number of processes may sweep at
+    once. Raises :class:`CannotPersist` inside of a transaction, and ``ValueError`` for less than one worker, or a rate that is not more than 0.
     """
     if workers < 1:
         raise ValueError("it takes at least one worker")

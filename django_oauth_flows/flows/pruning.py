@@ -11,7 +11,8 @@ from django_oauth_flows.conf import settings
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.parking import drop_expired_parked
 from django_oauth_flows.flows.revocations import work_off_revocations
-from django_oauth_flows.models import AuthorizationRequest, ConnectionEvent, Revocation
+from django_oauth_flows.flows.webhooks import deliver_webhooks, untold
+from django_oauth_flows.models import AuthorizationRequest, ConnectionEvent, RefreshCount, Revocation, WebhookDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,13 +26,16 @@ REQUEST_RETENTION = timedelta(hours=24)
 def prune(*, batch_size: int = 500) -> dict[str, int]:
     """Give back parked grants that nobody answered for, try the revocations that are due, and remove what is outdated.
 
-    ``batch_size``: rows per transaction. Return how many of each kind were dealt with. Any number may run at once.
+    Then send what the site's webhook has not taken yet. ``batch_size``: rows per transaction. Return how many of each kind
+    were dealt with. Any number may run at once. Raises :class:`ConfigurationError`, with all else done, for a webhook that
+    is set up wrongly.
     """
     done = {
-        "parked_grants": _while_any(lambda: drop_expired_parked(limit=batch_size)),
-        "revocations": _while_any(lambda: work_off_revocations(limit=batch_size)),
+        "parked_grants": while_any(lambda: drop_expired_parked(limit=batch_size)),
+        "revocations": while_any(lambda: work_off_revocations(limit=batch_size)),
     }
-    return done | {name: _remove(rows, batch_size=batch_size) for name, rows in _outdated().items()}
+    done |= {name: _remove(rows, batch_size=batch_size) for name, rows in _outdated().items()}
+    return done | {"webhook_messages": while_any(lambda: deliver_webhooks(limit=batch_size))}
 
 
 def prunable() -> dict[str, int]:
@@ -39,8 +43,10 @@ def prunable() -> dict[str, int]:
     waiting = {
         "parked_grants": _rows(AuthorizationRequest).filter(outcome="parked", parked_until__lte=DatabaseNow()),
         "revocations": _rows(Revocation).filter(outcome=Revocation.Outcome.PENDING),
+        **_outdated(),
+        "webhook_messages": untold(),
     }
-    return {name: rows.count() for name, rows in (waiting | _outdated()).items()}
+    return {name: rows.count() for name, rows in waiting.items()}
 
 
 def _outdated() -> dict[str, QuerySet[Any]]:
@@ -53,10 +59,12 @@ def _outdated() -> dict[str, QuerySet[Any]]:
         ),
         "connection_events": _rows(ConnectionEvent).filter(created_at__lt=now - kept),
         "finished_revocations": _rows(Revocation).filter(finished_at__lt=now - kept),
+        "webhook_deliveries": _rows(WebhookDelivery).filter(created_at__lt=now - kept),
+        "refresh_counts": _rows(RefreshCount).filter(hour__lt=now - kept),
     }
 
 
-def _while_any(act: Callable[[], int]) -> int:
+def while_any(act: Callable[[], int]) -> int:
     """Repeat what deals with one batch for as long as it gets something done; return how much in all."""
     total = 0
     while done := act():

@@ -69,7 +69,7 @@ def deliver_webhooks(*, limit: int = 100) -> int:
     if in_callers_transaction():
         raise CannotPersist("Messages are not sent as a part of a transaction.", hint="Leave it first.")
     receiver, ended, in_a_row = _receiver(), 0, 0
-    for row in _rows().filter(_due(), outcome=Outcome.PENDING).order_by("created_at")[:limit]:
+    for row in untold().filter(_due()).order_by("created_at")[:limit]:
         outcome = _deliver(row, receiver)
         ended += outcome in (Outcome.DELIVERED, Outcome.FAILED)
         in_a_row = 0 if outcome in (Outcome.DELIVERED, "") else in_a_row + 1
@@ -148,6 +148,11 @@ def _finish(held: QuerySet[WebhookDelivery], outcome: WebhookDelivery.Outcome, *
     ended = {"lease_owner": None, "lease_expires_at": None, "next_attempt_at": None, "finished_at": DatabaseNow()}
     held.update(outcome=outcome, last_failure=failure, **ended)
     return str(outcome)
+
+
+def untold() -> QuerySet[WebhookDelivery]:
+    """Return what the site's webhook has not taken yet."""
+    return _rows().filter(outcome=Outcome.PENDING)
 
 
 def _rows() -> QuerySet[WebhookDelivery]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
-from django_oauth_flows.management import pruning
+from django_oauth_flows import flows
+from django_oauth_flows.exceptions import ConfigurationError
+from django_oauth_flows.flows.pruning import while_any
+from django_oauth_flows.flows.webhooks import untold
 
 
 class Command(BaseCommand):
@@ -17,6 +20,9 @@ class Command(BaseCommand):
     )
 
     def handle(self, *_: Any, **__: Any) -> None:
-        """Deliver."""
-        ended = pruning.deliver(batch_size=100)
-        self.stdout.write(f"webhook messages: {ended} finished, {pruning.untold().count()} still to send")
+        """Deliver, as long as some of it is taken or given up."""
+        try:
+            ended = while_any(flows.deliver_webhooks)
+        except ConfigurationError as error:
+            raise CommandError(f"{error.message} {error.hint}") from None
+        self.stdout.write(f"webhook messages: {ended} finished, {untold().count()} still to send")

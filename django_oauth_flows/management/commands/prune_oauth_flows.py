@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 from django_oauth_flows import flows
+from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.flows.pruning import prunable
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 
-WORDS = {"parked_grants": ("to give back", "given back"), "revocations": ("still to do", "finished")}
+WORDS = {
+    "parked_grants": ("to give back", "given back"),
+    "revocations": ("still to do", "finished"),
+    "webhook_messages": ("still to send", "finished"),
+}
 """What is said of a kind before and after; of all others, that they are removed."""
 
 
@@ -37,24 +42,15 @@ class Command(BaseCommand):
         if size < 1:
             raise CommandError("--batch-size must be at least 1.")
         if options["dry_run"]:
-            self._tell("parked grants", pruning.unanswered().count(), "to give back")
-            self._tell("revocations", pruning.unrevoked().count(), "still to do")
-            self._tell("webhook messages", pruning.untold().count(), "still to send")
-            for label, rows in pruning.outdated().items():
-                self._tell(label, rows.count(), "to remove")
-            return
-        self._tell("parked grants", pruning.give_back_parked(batch_size=size), "given back")
-        self._tell("revocations", pruning.work_off(batch_size=size), "finished")
-        for label, rows in pruning.outdated().items():
-            self._tell(label, pruning.remove(rows, batch_size=size), "removed")
-        # Last: a webhook that is set up wrongly must not keep the rest from being done.
-        self._tell("webhook messages", pruning.deliver(batch_size=size), "finished")
-
-    def _tell(self, label: str, number: int, done: str) -> None:
-        self.stdout.write(f"{label}: {number} {done}")
             counts, after = prunable(), False
         else:
-            counts, after = flows.prune(batch_size=size), True
+            counts, after = self._pruned(size), True
         for name, count in counts.items():
             done = WORDS.get(name, ("to remove", "removed"))[after]
             self.stdout.write(f"{name.replace('_', ' ')}: {count} {done}")
+
+    def _pruned(self, size: int) -> dict[str, int]:
+        try:
+            return flows.prune(batch_size=size)
+        except ConfigurationError as error:
+            raise CommandError(f"{error.message} {error.hint}") from None
