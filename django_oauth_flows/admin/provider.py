@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -22,6 +24,7 @@ from django_oauth_flows.admin.draining import delete_drained, goes_along, live_c
 from django_oauth_flows.admin.pages import AccessiblePages, confirmed
 from django_oauth_flows.admin.provider_form import SECRET_FIELDS, WRITE_ONLY, ProviderForm
 from django_oauth_flows.exceptions import ConfigurationError
+from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import Connection, Provider
 from django_oauth_flows.models.provider_rules import dangers
 
@@ -121,6 +124,7 @@ class ProviderAdmin(AccessiblePages):
                     "refresh_deadline",
                     "lease_duration",
                     "request_deadline",
+                    "refreshes_of_the_day",
                 ),
             },
         ),
@@ -153,6 +157,8 @@ class ProviderAdmin(AccessiblePages):
     def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> tuple[str, ...]:
         """Fix the slug once it is part of a redirect URI; guard the switch that opens the private network."""
         fixed = ("redirect_uri_to_copy", "learned_access_token_lifetime", *(() if obj is None else ("slug",)))
+        shown = ("redirect_uri_to_copy", "refreshes_of_the_day")
+        fixed = shown if obj is None else (*shown, "slug")
         return fixed if request.user.has_perm("oauth_flows.change_internal_provider") else (*fixed, "internal")
 
     def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
@@ -229,6 +235,15 @@ class ProviderAdmin(AccessiblePages):
         except ConfigurationError as error:
             return error.hint
         return format_html("<code>{}</code>", uri.replace(UNNAMED, f"<{_('slug')}>"))
+
+    @admin.display(description=_("refreshes of the last day"))
+    def refreshes_of_the_day(self, obj: Provider | None) -> str:
+        """Show how attempts have ended: words for the two ordinary outcomes, the code of an error."""
+        counts = obj.refresh_counts.filter(hour__gt=DatabaseNow() - timedelta(days=1)) if obj is not None else ()
+        total: Counter[str] = Counter()
+        for row in counts:
+            total[row.outcome] += row.count
+        return ", ".join(f"{wording.REFRESHES.get(code, code)}: {n}" for code, n in total.most_common()) or "-"
 
     @admin.display(description=_("state"))
     def state(self, obj: Provider) -> str:

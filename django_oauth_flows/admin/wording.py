@@ -46,6 +46,13 @@ DANGERS = {
 """Dangerous settings of a provider, in the list of providers."""
 
 
+REFRESHES = {
+    "refreshed": gettext_lazy("refreshed"),
+    "needs_reauthorization": gettext_lazy("needs to be reconnected"),
+}
+"""What became of refreshes; the rest are error codes, which the docs explain."""
+
+
 def refusal(error: OAuthFlowsError) -> str:
     """Say why something was refused."""
     return str(REFUSALS.get(error.code) or f"{error.message} {error.hint}")

@@ -21,6 +21,7 @@ from django_oauth_flows.flows import counting
 from django_oauth_flows.models import Connection, RefreshCount
 from django_oauth_flows.testing import Answer, Delay
 from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
+from tests.surfaces.reading import text_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -175,3 +176,20 @@ def test_old_counts_go(provider: Provider) -> None:
     call_command("prune_oauth_flows")
     assert RefreshCount.objects.filter(hour__gt=DatabaseNow() - timedelta(days=2)).count() == 1
     assert RefreshCount.objects.count() == 1
+
+
+@pytest.mark.security("M01")
+def test_staff_see_what_became_of_a_days_refreshes(
+    connection: Connection, provider: Provider, fake: FakeProvider, make_user: Any, client_for: Any
+) -> None:
+    refresh(connection, fake)
+    refresh(connection, fake)
+    refresh(connection, fake, Answer(503))
+    counting.flush()
+    hour = timezone.now() - timedelta(hours=30)
+    RefreshCount.objects.create(provider=provider, hour=hour, outcome="rate_limited", count=9)
+    boss = client_for(make_user("boss", is_staff=True, is_superuser=True))
+    page = text_of(boss.get(f"/admin/oauth_flows/provider/{provider.pk}/change/"))
+    assert "refreshed: 2, provider_unreachable: 1" in page
+    assert "rate_limited" not in page
+    assert boss.get("/admin/oauth_flows/provider/add/").status_code == 200
