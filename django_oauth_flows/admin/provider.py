@@ -156,8 +156,7 @@ class ProviderAdmin(AccessiblePages):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Provider | None = None) -> tuple[str, ...]:
         """Fix the slug once it is part of a redirect URI; guard the switch that opens the private network."""
-        fixed = ("redirect_uri_to_copy", "learned_access_token_lifetime", *(() if obj is None else ("slug",)))
-        shown = ("redirect_uri_to_copy", "refreshes_of_the_day")
+        shown = ("redirect_uri_to_copy", "refreshes_of_the_day", "learned_access_token_lifetime")
         fixed = shown if obj is None else (*shown, "slug")
         return fixed if request.user.has_perm("oauth_flows.change_internal_provider") else (*fixed, "internal")
 
