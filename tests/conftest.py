@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from django_oauth_flows.testing import FakeProvider
+from tests.chaos import servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +52,9 @@ PROGRAMS = {
     "chromium": ("Chromium and playwright", _has_chromium),
     "redis": ("Celery and a Redis server", partial(_has_broker, "redis")),
     "rabbitmq": ("Celery and a RabbitMQ server", partial(_has_broker, "rabbitmq")),
+    "postgresql": ("PostgreSQL's programs and psycopg", servers.has_postgresql),
+    "pgbouncer": ("pgbouncer and psycopg", servers.has_pgbouncer),
+    "mariadb": ("MariaDB's programs and mysqlclient", servers.has_mariadb),
 }
 
 

@@ -12,7 +12,7 @@ import copy
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django.db import Error, InterfaceError, OperationalError, connections, router, transaction
+from django.db import Error, InterfaceError, InternalError, OperationalError, connections, router, transaction
 from django.db.utils import load_backend
 from django.utils.connection import ConnectionDoesNotExist
 
@@ -34,6 +34,9 @@ SAVE_LOCK_TIMEOUT = 10.0
 
 NOTE_LOCK_TIMEOUT = 1.0
 """Seconds to wait for a row in order to note something about it: the caller may hold it, and can do without the note."""
+
+FAILURES = (OperationalError, InterfaceError, InternalError)
+"""What a database raises that is down, busy, or (``InternalError``: PostgreSQL's word for it) read-only: it may pass."""
 
 _SUFFIX = "__oauth_flows"
 
@@ -98,21 +101,27 @@ def stated(alias: str, *, lock_timeout: float) -> Iterator[None]:
 def claiming(alias: str) -> Iterator[None]:
     """Run a block of single statements, each committed, before the provider is asked.
 
-    Raises :class:`CannotPersist` if a second connection is refused, or the row or the database is locked for it.
+    Raises :class:`CannotPersist` if the database takes no writes just now, or if a second connection is refused, or the
+    row or the database is locked for it.
     """
     try:
         with stated(alias, lock_timeout=LEASE_LOCK_TIMEOUT):
             yield
-    except (OperationalError, InterfaceError):
+    except FAILURES as error:
         if not _is_second(alias):
-            raise
+            raise CannotPersist(
+                "The database takes no writes just now, so the provider was not asked.",
+                hint="Look after the database: it may be down, read-only, or busy. Then try again.",
+            ) from error
         if connections[alias].connection is None:
             raise CannotPersist(
                 "The database refused the second connection that a refresh inside a transaction needs.",
                 hint="Raise the database's limit of connections, or leave the transaction first.",
             ) from None
         what = "database" if connections[alias].vendor == "sqlite" else "token's row"
-        raise CannotPersist(f"The {what} is locked by the transaction in which the refresh was asked for.") from None
+        raise CannotPersist(
+            f"The {what} is locked by the transaction in which the refresh was asked for, or takes no writes just now."
+        ) from error
 
 
 def noted(alias: str, write: Callable[[], object]) -> bool:

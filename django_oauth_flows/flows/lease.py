@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import Error, InterfaceError, OperationalError
+from django.db import Error
 from django.db.models import F, Q
 
 from django_oauth_flows.exceptions import TokenUnavailable
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.durable import SAVE_LOCK_TIMEOUT, claiming, noted, reconnected, stated
+from django_oauth_flows.flows.durable import FAILURES, SAVE_LOCK_TIMEOUT, claiming, noted, reconnected, stated
 from django_oauth_flows.flows.freshness import moments
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.snapshot import Snapshot, read
@@ -65,7 +65,7 @@ class Lease:
             try:
                 is_saved = self._swap(columns)
             except Error as error:
-                passing = isinstance(error, OperationalError | InterfaceError)
+                passing = isinstance(error, FAILURES)
                 if not passing or time.monotonic() + pause > self.ends or not reconnected(self.alias):
                     raise self._unsaved(error) from None
             else:

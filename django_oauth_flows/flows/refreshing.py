@@ -36,7 +36,7 @@ from django_oauth_flows.flows.marking import mark_refreshed, needs_reauthorizati
 from django_oauth_flows.flows.policy import judge
 from django_oauth_flows.flows.revocations import SECRETS
 from django_oauth_flows.flows.revoking import discard
-from django_oauth_flows.flows.snapshot import Snapshot, check_servable, read
+from django_oauth_flows.flows.snapshot import Snapshot, check_servable, read, still_leased
 from django_oauth_flows.flows.values import Grant, RefreshResult
 from django_oauth_flows.models import Connection
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.protocol.dialect import Dialect
     from django_oauth_flows.protocol.messages import Credentials
 
-FIRST_POLL, LAST_POLL = 0.01, 0.1
+FIRST_POLL, LAST_POLL = 0.03, 0.2
 """Seconds between two looks of a caller that waits for the winner."""
 
 
@@ -154,14 +154,17 @@ def _obtain(
 ) -> Snapshot:
     """Refresh, or wait for the worker that is at it; return a token that will do."""
     _check_renewable(snapshot, force=force)
-    first, pause = snapshot.token.generation, FIRST_POLL
+    first = snapshot.token.generation
     give_up = time.monotonic() + lease_seconds(snapshot.provider) + seconds
     with durable_alias(snapshot.token.pk) as alias:
         while time.monotonic() < give_up:
-            lease = acquire(snapshot, alias=alias, force=force)
+            # Look before you write: of many callers at once, all but the first would only queue for the row.
+            leased = still_leased(snapshot, using=alias)
+            lease = None if leased else acquire(snapshot, alias=alias, force=force)
             if lease is not None:
                 _check_wanted(lease, force=force)
                 return attempt(lease, seconds=seconds)
+            _wait_for_winner(snapshot, alias=alias, until=give_up)
             snapshot = read(snapshot.connection.pk, using=alias)
             check_servable(snapshot)
             moved = snapshot.token.generation != first
@@ -169,8 +172,6 @@ def _obtain(
             if moved or (valid and not force and other_than is None):
                 return snapshot
             _check_renewable(snapshot, force=force)
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
-            pause = min(pause * 2, LAST_POLL)
     raise TokenUnavailable("Another worker is refreshing this connection and has not finished.")
 
 
@@ -184,6 +185,16 @@ def _check_wanted(lease: Lease, *, force: bool) -> None:
     except OAuthFlowsError:
         lease.give_back()
         raise
+
+
+def _wait_for_winner(snapshot: Snapshot, *, alias: str, until: float) -> None:
+    """Wait until the row has moved on or may be leased again, but not beyond ``until`` (monotonic clock)."""
+    pause = FIRST_POLL
+    while time.monotonic() < until:
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+        if not still_leased(snapshot, using=alias):
+            return
+        pause = min(pause * 2, LAST_POLL)
 
 
 def _check_renewable(snapshot: Snapshot, *, force: bool) -> None:

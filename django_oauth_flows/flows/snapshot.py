@@ -107,6 +107,20 @@ def batch_of(token_ids: Sequence[UUID]) -> dict[str, UUID]:
     return dict(zip(BATCH_NAMES, [*token_ids, *[token_ids[0]] * (BATCH - len(token_ids))], strict=True))
 
 
+_UNDER_WAY = Select(
+    lambda: Token.objects.filter(
+        connection=Slot("connection_id"), generation=Slot("generation"), lease_expires_at__gt=DatabaseNow()
+    ),
+    columns={"": lambda _: ("id",)},
+)
+
+
+def still_leased(snapshot: Snapshot, *, using: str) -> bool:
+    """Ask whether somebody is at refreshing what ``snapshot`` holds: a small question, for those who ask again and again."""
+    asked = {"connection_id": snapshot.connection.pk, "generation": snapshot.token.generation}
+    return _UNDER_WAY.first(using=using, **asked) is not None
+
+
 def check_servable(snapshot: Snapshot) -> None:
     """Raise :class:`Disconnected` if this connection may not be served at all, whatever its token is worth."""
     connection = snapshot.connection

@@ -1,0 +1,1 @@
+"""What happens when processes, networks, providers and databases fail."""
