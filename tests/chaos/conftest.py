@@ -82,13 +82,14 @@ def _site(server: Any, fake: FakeProvider, settings: Any) -> Iterator[Site]:
     from django.contrib.auth.models import User
 
     from django_oauth_flows.testing.factories import make_connection, make_provider
+    from tests.chaos.rows import empty
 
     alias = f"private_{type(server).__name__.lower()}"  # statements are written once for each alias
     with _reachable(alias, server.settings):
         settings.DATABASE_ROUTERS = [Private()]
         if not connections[alias].introspection.table_names():
             call_command("migrate", database=alias, verbosity=0)
-        _empty(alias)
+        empty(alias)
         user, provider = User.objects.create_user("ada"), make_provider(fake)
         connection = make_connection(provider, user, fake, expires_in=timedelta(seconds=-1))
         yield Site(server, alias, fake, user, provider, connection)
@@ -96,16 +97,6 @@ def _site(server: Any, fake: FakeProvider, settings: Any) -> Iterator[Site]:
         found = _secrets_in_tables(alias)
         if found:
             pytest.fail("secrets leaked:\n" + "\n".join(found), pytrace=False)
-
-
-def _empty(alias: str) -> None:
-    from django.contrib.auth.models import User
-
-    from django_oauth_flows import models
-
-    ours = (models.ConnectionEvent, models.Revocation, models.AuthorizationRequest, models.Token, models.Connection)
-    for model in (*ours, models.Provider, User):
-        model._base_manager.using(alias).all()._raw_delete(alias)
 
 
 def _secrets_in_tables(alias: str) -> list[str]:

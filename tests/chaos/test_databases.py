@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -193,6 +193,7 @@ def test_callers_who_wait_through_a_restart_find_the_winners_token(site: Site) -
         thread.start()
     for thread in threads:
         thread.join()
+    site.next_request()
     assert site.stores(results[0])
     assert (len(results), len(set(results)), site.fake.count("token")) == (6, 1, 1)
 
@@ -206,7 +207,8 @@ def test_a_sweep_through_a_restart_ends_and_the_next_one_finishes(site: Site) ->
         owner = User.objects.create_user(f"bob{number}")
         make_connection(site.provider, owner, site.fake, expires_in=timedelta(seconds=-1))
     site.fake.script("token", Meanwhile(site.server.restart))
-    flows.refresh_due(workers=2)
+    with suppress(Error):  # the sweep's own connection may be cut off, too: the next run goes on
+        flows.refresh_due(workers=2)
     site.next_request()
     Token.objects.update(not_before=None, lease_owner=None, lease_expires_at=None)  # time passes
     flows.refresh_due(workers=2)
