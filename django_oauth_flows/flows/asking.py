@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OutcomeUnknown, TokenEndpointError
+from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.policy import Verdict, judge
 from django_oauth_flows.models import Connection
@@ -83,6 +84,7 @@ def _request(snapshot: Snapshot, registration: ClientRegistration, *, seconds: f
     flow = flow_for(replace(registration, transport=replace(registration.transport, deadline=seconds)))
     if not isinstance(flow, OAuth2Flow):
         raise ConfigurationError("OAuth 1.0a tokens are not refreshed.", code="provider_misconfigured")
+    reach(Failpoint.BEFORE_REQUEST)
     if connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
         return flow.client_credentials(scopes=connection.requested_scopes)
     if refresh_token is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import Error, connections, transaction
 
 from django_oauth_flows.exceptions import Disconnected, OAuthFlowsError, ReauthorizationRequiredError, TokenUnavailable
+from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.flows import circuit
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.lease import Lease, deadline_left, free, given_back_on_error, lease_seconds, taking
@@ -70,6 +71,7 @@ def claim(choice: Choice, provider_id: uuid.UUID, *, size: int, is_first: bool =
         chosen = {row.pk: row.generation for row in choice.rows(size)}
         if not chosen:
             return [], False
+        reach(Failpoint.BEFORE_LEASE)
         _taking(seconds).run(using=alias, worker=worker, **batch_of(list(chosen)))
     with given_back_on_error(chosen, worker, using=alias):
         held = [Lease(alias, row, worker, ends) for row in read_leased(list(chosen), worker, provider, using=alias)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from django.db import Error, router
 
 from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlowsError
+from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.flows.binding import check_binding, check_standing
 from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
 from django_oauth_flows.flows.parking import is_waiting, park, question
@@ -112,6 +113,7 @@ def _exchange(
     response = validate_authorization_response(_pending(request, registration), params)
     flow = flow_for(registration)
     tokens = flow.exchange(response)
+    reach(Failpoint.CODE_EXCHANGED)
     grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields, callback=response.extra)
     holding = holding_of(request, Identity(), user=user)
     try:

@@ -14,6 +14,7 @@ from django.db import Error
 from django.db.models import F, Q
 
 from django_oauth_flows.exceptions import TokenUnavailable
+from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.durable import FAILURES, SAVE_LOCK_TIMEOUT, claiming, noted, reconnected, stated
 from django_oauth_flows.flows.freshness import moments
@@ -80,6 +81,7 @@ class Lease:
 
         ``answered``: the provider certainly did not act on the refresh token, so this attempt leaves no doubt behind.
         """
+        reach(Failpoint.BEFORE_RELEASE)
         token = self.snapshot.token
         delay = max(backoff(token.failure_count), wait)
         columns: dict[str, Any] = {
@@ -95,6 +97,7 @@ class Lease:
 
     def end(self, *, failure: str) -> bool:
         """Give the lease back for good: this generation cannot be refreshed. False if the row has moved on."""
+        reach(Failpoint.BEFORE_RELEASE)
         ended = {**_ENDED, "next_refresh_at": None, "last_failure": failure[:40], "last_failure_at": DatabaseNow()}
         return bool(self._held().update(**ended, failure_count=F("failure_count") + 1))
 
@@ -107,6 +110,7 @@ class Lease:
         save = _SAVE_ROTATED if "refresh_token" in columns else _SAVE
         held = {"id": token.pk, "generation": token.generation, "lease_owner": self.worker}
         with stated(self.alias, lock_timeout=SAVE_LOCK_TIMEOUT):
+            reach(Failpoint.BEFORE_COMMIT)
             if save.run(using=self.alias, **held, **columns):
                 return True
             # Moved on; or an earlier try was committed, and only the database's word for it was lost.
@@ -196,6 +200,7 @@ def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
     is read once it is held: from then on nobody else marks the connection. Raises :class:`CannotPersist`, and
     :class:`Disconnected` if the row is gone.
     """
+    reach(Failpoint.BEFORE_LEASE)
     worker, ends = uuid.uuid4(), time.monotonic() + lease_seconds(snapshot.provider)
     row = Token.objects.using(alias).filter(pk=snapshot.token.pk, generation=snapshot.token.generation)
     with claiming(alias):

@@ -26,6 +26,7 @@ from django_oauth_flows.exceptions import (
     TokenEndpointError,
     TokenUnavailable,
 )
+from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.flows import circuit
 from django_oauth_flows.flows.asking import ask, registration_of
 from django_oauth_flows.flows.counting import counted
@@ -104,6 +105,7 @@ def reissued(snapshot: Snapshot) -> Snapshot:
 @counted
 def attempt(lease: Lease, *, seconds: float) -> Snapshot:
     """Ask the provider once (twice if its answer is lost) and store what it says. Holds the lease, no transaction."""
+    reach(Failpoint.AFTER_LEASE)
     requested_at = lease.snapshot.present()
     try:
         registration = registration_of(lease.snapshot)
@@ -118,9 +120,11 @@ def attempt(lease: Lease, *, seconds: float) -> Snapshot:
         raise
     except TokenEndpointError as error:
         return _failed(lease, error, registration.dialect)
+    reach(Failpoint.AFTER_RESPONSE)
     grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields)
     if not lease.save(grant, requested_at=requested_at):
         return _overtaken(lease, grant)
+    reach(Failpoint.AFTER_COMMIT)
     mark_refreshed(lease, grant)
     return lease.snapshot
 

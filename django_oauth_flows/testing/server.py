@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import defaultdict, deque
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +18,7 @@ from django_oauth_flows.testing.oauth2 import OAuth2Server
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from django_oauth_flows.testing.faults import Fault
 
@@ -58,6 +60,7 @@ class FakeProvider:
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.requests: list[Received] = []
         self.connections = 0
+        self.peers: set[socket.socket] = set()  # open at present
         self._queues: dict[str, deque[Fault]] = defaultdict(deque)
         self._lock = threading.Lock()
         self.server = _Server((host, 0), type("Handler", (_Handler,), {"fake": self}))
@@ -98,6 +101,25 @@ class FakeProvider:
         """Return what an endpoint has received."""
         return [request for request in self.requests if self._endpoint(request.path) == endpoint]
 
+    def fault_for(self, endpoint: str, request: Received) -> Fault | None:
+        """Return what goes wrong with this request: what was scripted next. Override it to decide by the request itself."""
+        return self._queues[endpoint].popleft() if self._queues[endpoint] else None
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Refuse connections for the time of the block, at the same address and without forgetting anything."""
+        address, tls = self.server.server_address, self.server.tls
+        self.__exit__()
+        for peer in list(self.peers):
+            with suppress(OSError):  # it is gone already
+                peer.shutdown(socket.SHUT_RDWR)
+        try:
+            yield
+        finally:
+            self.server = _Server(address, self.server.RequestHandlerClass)
+            self.server.tls = tls
+            self.__enter__()
+
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Log one request and answer it."""
         length = int(handler.headers.get("Content-Length") or 0)
@@ -109,7 +131,7 @@ class FakeProvider:
         endpoint = self._endpoint(request.path)
         with self._lock:
             self.requests.append(request)
-            fault = self._queues[endpoint].popleft() if self._queues[endpoint] else None
+            fault = self.fault_for(endpoint, request)
         act = self._routes.get(request.path, ("api", self._api.answer))[1]
 
         def normal() -> Answer:
@@ -143,9 +165,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.fake.connections += 1
         if self.fake.server.tls is not None:
             self.request = self.fake.server.tls.wrap_socket(self.request, server_side=True)
+        self.fake.peers.add(self.request)
         super().setup()
 
     def finish(self) -> None:
+        self.fake.peers.discard(self.request)
         super().finish()
         if self.fake.server.tls is not None:
             self.request.close()
