@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 FAILURES = 5
 """After so many failures in a row a provider is left alone."""
 
-FIRST_PAUSE, LAST_PAUSE = 5.0, 300.0
-"""Seconds for which it is left alone at first, and at most."""
+PAUSE, LONGEST_PAUSE = 5.0, 60.0
+"""Seconds for which it is left alone, and at most, if it asks for more.
+
+Short, and no longer each time: what a site sends to a provider that is down is next to nothing, and an outage that ends
+before a token does must not be noticed.
+"""
 
 
 def closed(path: str) -> Q:
@@ -65,7 +69,7 @@ def note_failure(lease: Lease, *, wait: float) -> None:
     if provider.has_many_hosts:  # a dead one says nothing of the others
         return
     rows = Provider.objects.using(lease.alias).filter(pk=provider.pk)
-    opened: Any = DatabaseNow() + timedelta(seconds=_pause(provider.failure_count + 1 - FAILURES, wait))
+    opened: Any = DatabaseNow() + timedelta(seconds=_pause(wait))
     if provider.circuit_open_until is None:
         # What was under way when it opened adds nothing.
         rows = rows.filter(circuit_open_until=None)
@@ -74,9 +78,8 @@ def note_failure(lease: Lease, *, wait: float) -> None:
     noted(lease.alias, lambda: rows.update(circuit_open_until=opened, failure_count=F("failure_count") + 1))
 
 
-def _pause(tries: int, wait: float) -> float:
-    ceiling: float = min(FIRST_PAUSE * 2 ** min(max(tries, 0), 16), LAST_PAUSE)
-    return max(ceiling * random.uniform(0.5, 1.0), min(wait, LAST_PAUSE))  # noqa: S311 - jitter, not a secret
+def _pause(wait: float) -> float:
+    return max(PAUSE * random.uniform(0.5, 1.0), min(wait, LONGEST_PAUSE))  # noqa: S311 - jitter, not a secret
 
 
 def _left_alone(seconds: float) -> TokenUnavailable:

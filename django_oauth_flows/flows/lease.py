@@ -83,7 +83,7 @@ class Lease:
         """
         reach(Failpoint.BEFORE_RELEASE)
         token = self.snapshot.token
-        delay = max(backoff(token.failure_count), wait)
+        delay = max(self._backoff(), wait)
         columns: dict[str, Any] = {
             **_ENDED,
             "failure_count": F("failure_count") + 1,
@@ -128,6 +128,12 @@ class Lease:
         }
         for name, value in changes.items():
             setattr(token, name, value)
+
+    def _backoff(self) -> float:
+        """Return seconds until the next attempt: at the latest when the token expires, for then callers have nothing else."""
+        token, usual = self.snapshot.token, backoff(self.snapshot.token.failure_count)
+        left = (token.expires_at - self.snapshot.present()).total_seconds() if token.expires_at is not None else 0.0
+        return min(usual, left) if left > 0 else usual
 
     def _unsaved(self, error: Error) -> TokenUnavailable:
         connection = str(self.snapshot.connection.pk)

@@ -194,21 +194,17 @@ def test_when_the_while_is_over_one_tries_and_the_others_wait_for_what_he_finds(
 
 
 @pytest.mark.security("V01")
-def test_a_try_that_fails_leaves_the_provider_alone_for_longer(
-    provider: Provider, user: User, fake: FakeProvider
+@pytest.mark.parametrize(("said", "least", "most"), [({}, 2, 5), ({"Retry-After": "30"}, 29, 30), ({"Retry-After": "3000"}, 59, 60)])
+def test_a_try_that_fails_leaves_the_provider_alone_again(
+    said: dict[str, str], least: float, most: float, expired: Connection, fake: FakeProvider
 ) -> None:
-    made = make_expired(provider, user, fake, 6)
-    pauses = []
-    for count, connection in enumerate(made, start=FAILURES):
-        Provider.objects.update(failure_count=count, circuit_open_until=DatabaseNow() - timedelta(seconds=1))
-        fake.script("token", DOWN)
-        fail(connection)
-        row = Provider.objects.annotate(now=DatabaseNow()).get()
-        assert row.failure_count == count + 1
-        assert row.circuit_open_until is not None
-        pauses.append((row.circuit_open_until - row.now).total_seconds())
-    assert 4 < pauses[0] < 11
-    assert 60 < pauses[-1] <= 300
+    Provider.objects.update(failure_count=FAILURES, circuit_open_until=DatabaseNow() - timedelta(seconds=1))
+    fake.script("token", Answer(503, "down", said))
+    fail(expired)
+    row = Provider.objects.annotate(now=DatabaseNow()).get()
+    assert row.failure_count == FAILURES + 1
+    assert row.circuit_open_until is not None
+    assert least < (row.circuit_open_until - row.now).total_seconds() <= most
 
 
 @pytest.mark.security("V01")
