@@ -83,13 +83,12 @@ class Lease:
         """
         reach(Failpoint.BEFORE_RELEASE)
         token = self.snapshot.token
-        delay = max(self._backoff(), wait)
         columns: dict[str, Any] = {
             **_ENDED,
             "failure_count": F("failure_count") + 1,
             "last_failure": failure[:40],
             "last_failure_at": DatabaseNow(),
-            "not_before": DatabaseNow() + timedelta(seconds=delay),
+            "not_before": self._not_before(wait),
         }
         if answered:
             columns["attempt_count"] = self.unanswered
@@ -134,6 +133,18 @@ class Lease:
         token, usual = self.snapshot.token, backoff(self.snapshot.token.failure_count)
         left = (token.expires_at - self.snapshot.present()).total_seconds() if token.expires_at is not None else 0.0
         return min(usual, left) if left > 0 else usual
+
+    def _not_before(self, wait: float) -> Any:
+        """Return when the next attempt may be made: at the latest when a token expires that was valid when this one began.
+
+        Callers have nothing else then, and the provider may be back. Only the provider itself may ask for longer: ``wait``.
+        """
+        token, now = self.snapshot.token, self.snapshot.present()
+        pause, asked = timedelta(seconds=backoff(token.failure_count)), timedelta(seconds=wait)
+        ends = token.expires_at
+        if ends is not None and self.snapshot.now < ends < now + pause and not (asked and ends < now + asked):
+            return ends
+        return DatabaseNow() + max(pause, asked)
 
     def _unsaved(self, error: Error) -> TokenUnavailable:
         connection = str(self.snapshot.connection.pk)

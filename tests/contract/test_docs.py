@@ -115,6 +115,12 @@ def test_every_dialect_key_is_documented() -> None:
     assert documented("Dialect", page="providers.md") == {field.name for field in fields(Dialect)}
 
 
+def test_every_failpoint_is_documented_and_every_documented_one_exists() -> None:
+    from django_oauth_flows.failpoints import Failpoint
+
+    assert documented("Failpoints", page="chaos.md") == {str(point) for point in Failpoint}
+
+
 def test_the_proofs_page_is_what_the_marks_say() -> None:
     assert proofs.PAGE.read_text(encoding="utf-8") == proofs.render(), "run: python -m tests.contract.proofs"
 

@@ -194,7 +194,9 @@ def test_when_the_while_is_over_one_tries_and_the_others_wait_for_what_he_finds(
 
 
 @pytest.mark.security("V01")
-@pytest.mark.parametrize(("said", "least", "most"), [({}, 2, 5), ({"Retry-After": "30"}, 29, 30), ({"Retry-After": "3000"}, 59, 60)])
+@pytest.mark.parametrize(
+    ("said", "least", "most"), [({}, 2, 5), ({"Retry-After": "30"}, 29, 30), ({"Retry-After": "3000"}, 59, 60)]
+)
 def test_a_try_that_fails_leaves_the_provider_alone_again(
     said: dict[str, str], least: float, most: float, expired: Connection, fake: FakeProvider
 ) -> None:
