@@ -52,8 +52,8 @@ class FakeProvider:
     """A provider on loopback that does as it is told.
 
     ``oauth2`` and ``oauth1`` hold the servers' state and switches (lifetimes, rotation, grace, denial, identity);
-    ``script(endpoint, fault, …)`` decides how the next requests to an endpoint are answered; ``requests`` and ``count``
-    tell what arrived. Endpoints: ``authorize``, ``token``, ``revoke``, ``userinfo``, ``temporary``, ``authorize1``,
+    ``script(endpoint, fault, …)`` decides how the next requests to an endpoint are answered; ``with fake.down():`` nobody is;
+    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``token``, ``revoke``, ``userinfo``, ``temporary``, ``authorize1``,
     ``token1``, ``revoke1``, ``api``.
     """
 

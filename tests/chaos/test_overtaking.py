@@ -89,6 +89,8 @@ def test_a_disconnect_at_any_step_of_a_refresh_is_final(
     assert list(Connection.objects.values_list("status", flat=True)) == (["revoked"] if how == "disconnected" else [])
     (grant,) = fake.oauth2.grants
     assert not grant.alive
+    newest = {token for token, rotated_at in grant.refresh.items() if not rotated_at}
+    assert newest <= {request.form["token"] for request in fake.received("revoke")}  # also one that came too late
 
 
 @pytest.mark.security("F13")
