@@ -82,7 +82,6 @@ class Lease:
         ``answered``: the provider certainly did not act on the refresh token, so this attempt leaves no doubt behind.
         """
         reach(Failpoint.BEFORE_RELEASE)
-        token = self.snapshot.token
         columns: dict[str, Any] = {
             **_ENDED,
             "failure_count": F("failure_count") + 1,
@@ -127,12 +126,6 @@ class Lease:
         }
         for name, value in changes.items():
             setattr(token, name, value)
-
-    def _backoff(self) -> float:
-        """Return seconds until the next attempt: at the latest when the token expires, for then callers have nothing else."""
-        token, usual = self.snapshot.token, backoff(self.snapshot.token.failure_count)
-        left = (token.expires_at - self.snapshot.present()).total_seconds() if token.expires_at is not None else 0.0
-        return min(usual, left) if left > 0 else usual
 
     def _not_before(self, wait: float) -> Any:
         """Return when the next attempt may be made: at the latest when a token expires that was valid when this one began.
