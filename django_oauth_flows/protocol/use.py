@@ -1,0 +1,202 @@
+"""One use of a token: where it may go, how it is put on a request and taken off again, and when another takes its place.
+
+Sessions and the auth objects for a caller's own client all go by these rules.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urljoin
+
+import requests
+from requests.utils import requote_uri
+
+from django_oauth_flows.exceptions import OAuthFlowsError, RequestBlocked
+from django_oauth_flows.protocol.flow import flow_for
+from django_oauth_flows.protocol.oauth1 import OAuth1Flow
+from django_oauth_flows.protocol.urls import (
+    absolute_origin,
+    check_endpoint,
+    check_host,
+    parameter_names,
+    without_parameters,
+)
+
+if TYPE_CHECKING:
+    from django_oauth_flows.protocol.messages import ClientRegistration, Credentials, TransportPolicy
+    from django_oauth_flows.protocol.urls import Origin
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+
+
+class TokenSource(Protocol):
+    """Where a client gets its token from: asked for every request, by any thread."""
+
+    def current(self, *, rejected: Credentials | None = None) -> tuple[ClientRegistration, Credentials]:
+        """Return the registration as it is now and a valid token; after a 401 for ``rejected``, a newer one if there is any."""
+
+    def replaced(self, rejected: Credentials) -> None:
+        """Hear that the API has taken a newer token where it had refused ``rejected``."""
+
+
+class Use(requests.auth.AuthBase):
+    """Provider and token of one request, as ``requests`` wants its authentication; kept on the request itself."""
+
+    __slots__ = (
+        "_body", "_flow", "_header", "_origin", "_signed", "_signed_body", "_source", "asked", "credentials", "registration",
+        "renewed", "sent",
+    )  # fmt: skip
+
+    def __init__(
+        self, source: TokenSource, registration: ClientRegistration, credentials: Credentials, *, renewed: bool = False
+    ) -> None:
+        self.registration = registration
+        self.credentials = credentials
+        self.renewed = renewed  # one 401 of this request and its redirects has been acted on
+        self.sent = False
+        self._source = source
+        self._flow = flow_for(registration)
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """Stay here when a response is pickled, into a cache for example: what is loaded again is nobody's request."""
+        return type(None), ()
+
+    def __call__(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Check where the request really goes, as prepared, and authenticate it."""
+        if "Host" in prepared.headers:
+            raise RequestBlocked("A request must not name another Host than its URL.", code="header_not_allowed")
+        self.asked, self._body = str(prepared.url), prepared.body
+        self._origin = self.check(self.asked)
+        prepared.headers.pop("Authorization", None)
+        self._flow.authenticate(prepared, self.credentials)
+        self._signed, self._signed_body = prepared.url, prepared.body
+        self._header = prepared.headers.get("Authorization")
+        prepared.oauth_use = self  # type: ignore[attr-defined]
+        return prepared
+
+    def made(self, prepared: requests.PreparedRequest, source: TokenSource) -> bool:
+        """Tell whether ``source``'s session prepared this request, and it still goes where it was prepared to go."""
+        return self._source is source and prepared.url == self._signed and "Host" not in prepared.headers
+
+    def bears(self, authorization: str | bytes | None) -> bool:
+        """Tell whether this is our ``Authorization`` header: clients take it off on their way to another origin."""
+        return self._header is not None and authorization == self._header
+
+    def signed_elsewhere(self, url: str) -> bool:
+        """Tell whether a redirect has brought our signature to ``url``, for which it was not made. RFC 5849 §3.4.1."""
+        return isinstance(self._flow, OAuth1Flow) and url != self._signed
+
+    def newer(self, *, repeatable: bool) -> Use | None:
+        """Replace the refused token, also where only later requests gain by it; return the use to repeat with, if any.
+
+        Raises what the token source raises, if the request could have been repeated.
+        """
+        self.renewed = True
+        try:
+            found = self._source.current(rejected=self.credentials)
+        except OAuthFlowsError:
+            if repeatable:
+                raise
+            return None  # the API's own answer says more; the next request will raise
+        return self.renewed_by(*found) if repeatable else None
+
+    def renewed_by(self, registration: ClientRegistration, credentials: Credentials) -> Use | None:
+        """Return the use to repeat the request with; None if these credentials are the refused ones."""
+        self.renewed = True
+        if credentials.generation == self.credentials.generation:
+            return None
+        return Use(self._source, registration, credentials, renewed=True)
+
+    def again(self) -> Use:
+        """Return a use of the same token for the next request of a redirect; a token is replaced once for the whole chain."""
+        return Use(self._source, self.registration, self.credentials, renewed=self.renewed)
+
+    def unsigned(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Take an authentication off again: a signature may stand in the URL or the body."""
+        prepared.url = self.asked
+        self._restore_body(prepared)
+        return prepared
+
+    def redirect_target(self, location: str) -> str:
+        """Return where a redirect leads, absolute and quoted, without what our signature put into the query.
+
+        Raises :class:`RequestBlocked` or ``ValueError`` if it leaves the origin, or cannot be read or signed.
+        """
+        url = requote_uri(urljoin(self.asked, location))
+        if self._signed != self.asked:
+            # A server that only adds a slash echoes the whole query.
+            url = without_parameters(url, parameter_names(str(self._signed)) - parameter_names(self.asked))
+        if self.check(url) != self._origin:
+            raise RequestBlocked("A redirect to another origin is not followed.")
+        if isinstance(self._flow, OAuth1Flow):
+            self._flow.check_signable(url)
+        return url
+
+    def follow(self, prepared: requests.PreparedRequest) -> None:
+        """Authenticate the next request of a redirect."""
+        if prepared.body is not None:
+            self._restore_body(prepared)
+        self.again()(prepared)
+
+    def absolute(self, url: str | bytes) -> str:
+        """Return ``url`` as an absolute one on a listed host; ``requests`` quotes what is left to quote."""
+        text = as_text(url).lstrip(" ")
+        try:
+            origin = absolute_origin(text)
+        except ValueError as problem:
+            raise RequestBlocked(f"The URL may not be called: {problem}.", code="url_not_allowed") from None
+        if origin:
+            self.check(origin)
+            return text
+        base = self.registration.transport.api_base_url
+        if text.startswith(("//", "@")) or not base:
+            raise RequestBlocked("A relative URL must be a path below the provider's API base URL.")
+        self.check(base)
+        return base.rstrip("/") + "/" + text.removeprefix("/")
+
+    def check(self, url: str) -> Origin:
+        """Return the origin of ``url``; raise :class:`RequestBlocked` unless this connection's token may go there."""
+        policy = self.registration.transport
+        try:
+            origin, allowed = check_endpoint(url.partition("#")[0], internal=policy.internal), _allowed(policy)
+        except ValueError as problem:
+            raise RequestBlocked(f"The URL may not be called: {problem}.", code="url_not_allowed") from None
+        if origin.netloc not in allowed:
+            raise RequestBlocked("This connection's token may not be sent to that host.")
+        return origin
+
+    def _restore_body(self, prepared: requests.PreparedRequest) -> None:
+        if self._signed_body is not self._body:
+            prepared.headers.pop("Content-Length", None)
+            prepared.body = self._body
+            prepared.prepare_content_length(self._body)
+
+
+def as_text(url: str | bytes) -> str:
+    """Return a URL as text; bytes that are none become characters that no URL may have."""
+    return url.decode("utf-8", "surrogateescape") if isinstance(url, bytes) else str(url)
+
+
+def _allowed(policy: TransportPolicy) -> frozenset[str]:
+    own = [check_endpoint(policy.api_base_url, internal=policy.internal).netloc] if policy.api_base_url else []
+    return frozenset([*own, *(check_host(host) for host in policy.api_hosts)])
+
+
+def is_repeatable(method: str | None, challenge: str, *, rewindable: bool) -> bool:
+    """Tell whether a request that was refused with 401 may be sent again: nothing was done, and its body can be had once more.
+
+    ``challenge``: the answer's ``WWW-Authenticate``, which may say that the token was all that was wrong (RFC 6750 §3.1).
+    """
+    return rewindable and (method in IDEMPOTENT or 'error="invalid_token"' in challenge)
+
+
+def may_repeat(response: requests.Response) -> bool:
+    """Tell the same of the request that ``response`` answers."""
+    request = response.request
+    rewindable = not is_stream(request.body) or isinstance(getattr(request, "_body_position", None), int)
+    return is_repeatable(request.method, response.headers.get("WWW-Authenticate", ""), rewindable=rewindable)
+
+
+def is_stream(body: Any) -> bool:
+    """Tell whether a body is read while it is sent, and may be gone then."""
+    return body is not None and not isinstance(body, (str, bytes))
