@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from django_oauth_flows.flows.authenticating import httpx_auth, requests_auth
     from django_oauth_flows.flows.calling import access_token, client_session, session
     from django_oauth_flows.flows.completing import complete_authorization
     from django_oauth_flows.flows.fleet import refresh_due
@@ -24,23 +25,41 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.sharing import shares_grant
     from django_oauth_flows.flows.starting import redirect_uri, start_authorization
     from django_oauth_flows.flows.transferring import transfer
+    from django_oauth_flows.flows.twins import (
+        aaccess_token,
+        acomplete_authorization,
+        aimport_connection,
+        arefresh,
+        arevoke,
+        astart_authorization,
+        atransfer,
+    )
     from django_oauth_flows.flows.webhooks import deliver_webhooks
 
 _HOMES = {
+    "aaccess_token": "twins",
     "access_token": "calling",
+    "acomplete_authorization": "twins",
     "adopt_parked": "parking",
+    "aimport_connection": "twins",
+    "arefresh": "twins",
+    "arevoke": "twins",
+    "astart_authorization": "twins",
+    "atransfer": "twins",
     "client_session": "calling",
     "complete_authorization": "completing",
     "deliver_webhooks": "webhooks",
     "drop_expired_parked": "parking",
     "drop_parked": "parking",
     "drop_parked_of": "parking",
+    "httpx_auth": "authenticating",
     "import_connection": "importing",
     "parked": "parking",
     "prune": "pruning",
     "redirect_uri": "starting",
     "refresh": "refreshing",
     "refresh_due": "fleet",
+    "requests_auth": "authenticating",
     "revoke": "revoking",
     "revoke_all": "revoking",
     "safe_next_url": "returning",
@@ -53,20 +72,29 @@ _HOMES = {
 }
 
 __all__ = [
+    "aaccess_token",
     "access_token",
+    "acomplete_authorization",
     "adopt_parked",
+    "aimport_connection",
+    "arefresh",
+    "arevoke",
+    "astart_authorization",
+    "atransfer",
     "client_session",
     "complete_authorization",
     "deliver_webhooks",
     "drop_expired_parked",
     "drop_parked",
     "drop_parked_of",
+    "httpx_auth",
     "import_connection",
     "parked",
     "prune",
     "redirect_uri",
     "refresh",
     "refresh_due",
+    "requests_auth",
     "revoke",
     "revoke_all",
     "safe_next_url",

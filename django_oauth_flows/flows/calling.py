@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
+from asgiref.sync import sync_to_async
 from django.db import router
 
 from django_oauth_flows.exceptions import (
@@ -18,10 +20,13 @@ from django_oauth_flows.exceptions import (
     ScopeNotAllowed,
 )
 from django_oauth_flows.flows import usage
+from django_oauth_flows.flows.aside import aside
+from django_oauth_flows.flows.freshness import Freshness
 from django_oauth_flows.flows.history import record
 from django_oauth_flows.flows.learning import learn_lifetime
 from django_oauth_flows.flows.marking import needs_reauthorization
 from django_oauth_flows.flows.refreshing import reissued, replacement, usable
+from django_oauth_flows.flows.snapshot import check_servable, read
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Token
 from django_oauth_flows.protocol.messages import Credentials
 from django_oauth_flows.protocol.session import OAuthSession
@@ -70,6 +75,22 @@ def client_session(provider: Provider, *, scopes: Iterable[str] | None = None) -
     return OAuthSession(StoredTokenSource(_client_connection(provider, wanted).pk, purpose=""))
 
 
+def at_once(connection_id: UUID, *, min_validity: timedelta = timedelta(0)) -> tuple[Snapshot, Credentials] | None:
+    """Return a token to be served as it is, after one query; None if the provider may have to be asked for one.
+
+    Raises :class:`Disconnected`.
+    """
+    snapshot = read(connection_id)
+    check_servable(snapshot)
+    state = snapshot.freshness(min_validity=min_validity)
+    if state is Freshness.EXPIRED or (state is Freshness.STALE and not snapshot.rests):
+        return None
+    try:
+        return snapshot, _opened(snapshot)
+    except DecryptionError:
+        return None  # where there is time, what that means is found out
+
+
 def check_scopes(connection: Connection, scopes: Iterable[str]) -> None:
     """Raise :class:`MissingScopes` if the grant lacks one of ``scopes``."""
     if missing := connection.lacks(scopes):
@@ -98,6 +119,19 @@ class StoredTokenSource:
         """Learn from a token that the API refused, and whose successor it has taken, how long such tokens live."""
         if rejected.endless_since is not None:
             learn_lifetime(self._connection_id, issued_at=rejected.endless_since)
+
+    async def acurrent(self, *, rejected: Credentials | None = None) -> tuple[ClientRegistration, Credentials]:
+        """Return the same as :meth:`current`, without blocking the event loop."""
+        if rejected is None and (found := await sync_to_async(self._at_once)()) is not None:
+            return found
+        return await aside(partial(self.current, rejected=rejected))
+
+    def _at_once(self) -> tuple[ClientRegistration, Credentials] | None:
+        found = at_once(self._connection_id)
+        if found is None:
+            return None
+        usage.note(self._connection_id, self._purpose)
+        return self._registered(found[0]), found[1]
 
     def _registered(self, snapshot: Snapshot) -> ClientRegistration:
         provider, known = snapshot.provider, self._configured

@@ -72,6 +72,12 @@ def in_callers_transaction() -> bool:
     return _in_callers_transaction(connections[router.db_for_write(Token)])
 
 
+def is_tied() -> bool:
+    """Tell whether no other thread sees what this one's connection sees: in any transaction, and in a database in memory."""
+    connection = connections[router.db_for_write(Token)]
+    return connection.in_atomic_block or not connection.get_autocommit() or _is_memory(connection)
+
+
 def commits_harm_caller() -> bool:
     """Tell whether the caller is in a transaction on SQLite, which could not write any more after a commit of ours."""
     connection = connections[router.db_for_write(Token)]

@@ -131,8 +131,7 @@ def attempt(lease: Lease, *, seconds: float) -> Snapshot:
 
 def _refreshed_early(snapshot: Snapshot) -> Snapshot:
     """Try to refresh a token that is still valid; a failure is no error, the present token is served."""
-    backing_off = snapshot.token.not_before is not None and snapshot.token.not_before > snapshot.now
-    if not snapshot.renewable or backing_off or snapshot.connection.status != Connection.Status.ACTIVE:
+    if snapshot.rests:
         return snapshot
     if commits_harm_caller() or circuit.is_open(snapshot.provider, now=snapshot.now):
         return snapshot

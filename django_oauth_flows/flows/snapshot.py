@@ -47,6 +47,12 @@ class Snapshot:
             or self.connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS
         )
 
+    @property
+    def rests(self) -> bool:
+        """Return whether the provider is not asked while this token is valid: in vain, too soon, or without its user."""
+        backing_off = self.token.not_before is not None and self.token.not_before > self.now
+        return not self.renewable or backing_off or self.connection.status != Connection.Status.ACTIVE
+
     def freshness(self, *, min_validity: timedelta = timedelta(0)) -> Freshness:
         """Judge the access token at the time of reading."""
         return freshness(self.token, now=self.now, min_validity=min_validity)

@@ -117,7 +117,7 @@ class _Gate(BaseAdapter):
         """
         use = self._admitted(request)
         response = _send(use, request, stream=stream, timeout=timeout)
-        if response.status_code != HTTPStatus.UNAUTHORIZED or use.renewed:
+        if response.status_code != HTTPStatus.UNAUTHORIZED:
             return response
         try:
             newer = use.newer(repeatable=may_repeat(response))

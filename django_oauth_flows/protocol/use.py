@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import requests
 from requests.utils import requote_uri
 
-from django_oauth_flows.exceptions import OAuthFlowsError, RequestBlocked
+from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError, RequestBlocked
 from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.oauth1 import OAuth1Flow
 from django_oauth_flows.protocol.urls import (
@@ -30,13 +30,16 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 
 
 class TokenSource(Protocol):
-    """Where a client gets its token from: asked for every request, by any thread."""
+    """Where a client gets its token from: asked for every request, by any thread or task."""
 
     def current(self, *, rejected: Credentials | None = None) -> tuple[ClientRegistration, Credentials]:
         """Return the registration as it is now and a valid token; after a 401 for ``rejected``, a newer one if there is any."""
 
     def replaced(self, rejected: Credentials) -> None:
         """Hear that the API has taken a newer token where it had refused ``rejected``."""
+
+    async def acurrent(self, *, rejected: Credentials | None = None) -> tuple[ClientRegistration, Credentials]:
+        """Return the same without blocking the event loop. Only an asynchronous client asks so."""
 
 
 class Use(requests.auth.AuthBase):
@@ -78,19 +81,29 @@ class Use(requests.auth.AuthBase):
         """Tell whether ``source``'s session prepared this request, and it still goes where it was prepared to go."""
         return self._source is source and prepared.url == self._signed and "Host" not in prepared.headers
 
-    def bears(self, authorization: str | bytes | None) -> bool:
-        """Tell whether this is our ``Authorization`` header: clients take it off on their way to another origin."""
-        return self._header is not None and authorization == self._header
+    def bears(self, url: str, authorization: str | bytes | None) -> bool:
+        """Tell whether a request, after whatever redirects, is still at our origin and has the header that we gave it."""
+        try:
+            return self._header is not None and authorization == self._header and self.check(url) == self._origin
+        except RequestBlocked:
+            return False
 
-    def signed_elsewhere(self, url: str) -> bool:
-        """Tell whether a redirect has brought our signature to ``url``, for which it was not made. RFC 5849 §3.4.1."""
-        return isinstance(self._flow, OAuth1Flow) and url != self._signed
+    def moved(self, url: str, *, repeatable: bool) -> Use | None:
+        """Return the use to sign anew with, if a redirect has brought our signature to a ``url`` it does not hold for.
+
+        A signature is for one URL (RFC 5849 §3.4.1): that it was refused says nothing about the token.
+        """
+        if not (repeatable and isinstance(self._flow, OAuth1Flow) and url != self._signed):
+            return None
+        return self._again()
 
     def newer(self, *, repeatable: bool) -> Use | None:
         """Replace the refused token, also where only later requests gain by it; return the use to repeat with, if any.
 
-        Raises what the token source raises, if the request could have been repeated.
+        Once for a request and its redirects. Raises what the token source raises, if the request could be repeated.
         """
+        if self.renewed:
+            return None
         self.renewed = True
         try:
             found = self._source.current(rejected=self.credentials)
@@ -98,18 +111,20 @@ class Use(requests.auth.AuthBase):
             if repeatable:
                 raise
             return None  # the API's own answer says more; the next request will raise
-        return self.renewed_by(*found) if repeatable else None
+        return self._renewed_by(*found) if repeatable else None
 
-    def renewed_by(self, registration: ClientRegistration, credentials: Credentials) -> Use | None:
-        """Return the use to repeat the request with; None if these credentials are the refused ones."""
-        self.renewed = True
-        if credentials.generation == self.credentials.generation:
+    async def anewer(self, *, repeatable: bool) -> Use | None:
+        """Do as :meth:`newer`, without blocking the event loop."""
+        if self.renewed:
             return None
-        return Use(self._source, registration, credentials, renewed=True)
-
-    def again(self) -> Use:
-        """Return a use of the same token for the next request of a redirect; a token is replaced once for the whole chain."""
-        return Use(self._source, self.registration, self.credentials, renewed=self.renewed)
+        self.renewed = True
+        try:
+            found = await self._source.acurrent(rejected=self.credentials)
+        except OAuthFlowsError:
+            if repeatable:
+                raise
+            return None
+        return self._renewed_by(*found) if repeatable else None
 
     def unsigned(self, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
         """Take an authentication off again: a signature may stand in the URL or the body."""
@@ -136,7 +151,7 @@ class Use(requests.auth.AuthBase):
         """Authenticate the next request of a redirect."""
         if prepared.body is not None:
             self._restore_body(prepared)
-        self.again()(prepared)
+        self._again()(prepared)
 
     def absolute(self, url: str | bytes) -> str:
         """Return ``url`` as an absolute one on a listed host; ``requests`` quotes what is left to quote."""
@@ -165,11 +180,33 @@ class Use(requests.auth.AuthBase):
             raise RequestBlocked("This connection's token may not be sent to that host.")
         return origin
 
+    def _renewed_by(self, registration: ClientRegistration, credentials: Credentials) -> Use | None:
+        if credentials.generation == self.credentials.generation:
+            return None
+        return Use(self._source, registration, credentials, renewed=True)
+
+    def _again(self) -> Use:
+        """Return a use of the same token for the next request of a redirect; a token is replaced once for the whole chain."""
+        return Use(self._source, self.registration, self.credentials, renewed=self.renewed)
+
     def _restore_body(self, prepared: requests.PreparedRequest) -> None:
         if self._signed_body is not self._body:
             prepared.headers.pop("Content-Length", None)
             prepared.body = self._body
             prepared.prepare_content_length(self._body)
+
+
+def check_placement(registration: ClientRegistration) -> None:
+    """Raise :class:`ConfigurationError` unless authentication stands in the header, as a client of the caller's needs it.
+
+    On the way to another origin such a client drops the header; the URL and the body it may send along.
+    """
+    if registration.protocol == "oauth1" and registration.signature_placement != "header":
+        raise ConfigurationError(
+            f"Provider {registration.name} has its signatures in the {registration.signature_placement}.",
+            code="provider_misconfigured",
+            hint="Call it with flows.session(), or let its signature placement be the header.",
+        )
 
 
 def as_text(url: str | bytes) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 HEAVY = ("requests", "requests_oauthlib", "oauthlib", "urllib3", "cryptography", "jwt", "rest_framework", "celery")
+HEAVY = ("requests", "requests_oauthlib", "oauthlib", "urllib3", "cryptography", "jwt", "rest_framework", "httpx")
 DJANGO_APPS = ["admin", "auth", "contenttypes", "sessions", "messages"]
 
 SITE = """

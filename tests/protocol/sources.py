@@ -37,6 +37,9 @@ class Source:
     def replaced(self, rejected: Credentials) -> None:
         self.taken.append(rejected.generation)
 
+    async def acurrent(self, *, rejected: Credentials | None = None) -> tuple[ClientRegistration, Credentials]:
+        return self.current(rejected=rejected)
+
 
 def oauth2(fake: FakeProvider, register: Any, *stale: str, **changes: Any) -> Source:
     """Return a source with a living token, behind some that are not."""
