@@ -7,9 +7,11 @@ there, and what may need one in a thread of ours, with database connections of i
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -36,7 +38,9 @@ async def aside(call: Callable[[], T]) -> T:
     """
     if await sync_to_async(_belongs_here)():
         return await sync_to_async(call)()
-    return await sync_to_async(_completed, thread_sensitive=False, executor=_executor())(call)
+    # Not by sync_to_async: a receiver's own coroutines would run in the caller's loop, and be cancelled with it.
+    loop, context = asyncio.get_running_loop(), copy_context()
+    return await loop.run_in_executor(_executor(), context.run, _completed, call)
 
 
 def _belongs_here() -> bool:

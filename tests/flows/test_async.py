@@ -274,6 +274,30 @@ def test_a_cancelled_call_of_an_api_loses_no_token(connection: Connection, fake:
     assert_stored_in_time(fake)
 
 
+@pytest.mark.security("F20")
+def test_a_receiver_that_is_a_coroutine_is_not_cancelled_with_the_caller(connection: Connection) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    async def hear(**_: Any) -> None:
+        begun.set()
+        await asyncio.sleep(0.5)
+        ended.set()
+
+    async def main() -> None:
+        task = asyncio.create_task(flows.arefresh(connection))
+        assert await asyncio.to_thread(begun.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    connection_refreshed.connect(hear)
+    try:
+        run(main)
+        assert ended.wait(10)
+    finally:
+        connection_refreshed.disconnect(hear)
+
+
 async def refreshing_view(request: HttpRequest) -> HttpResponse:
     """Refresh the only connection."""
     connection = await Connection.objects.aget()
