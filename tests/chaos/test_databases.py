@@ -13,11 +13,11 @@ from django.db import Error, connection, connections, transaction
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import CannotPersist, OAuthFlowsError, ReauthorizationRequiredError, TokenUnavailable
 from django_oauth_flows.models import Connection, Provider, Token
-from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import shift_expiry
 from django_oauth_flows.testing.faults import write
 
 if TYPE_CHECKING:
+    from django_oauth_flows.testing import Answer
     from collections.abc import Callable, Iterator
 
     from tests.chaos.conftest import Site

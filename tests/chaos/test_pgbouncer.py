@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection, connections, transaction
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import path
 
@@ -22,6 +21,7 @@ from django_oauth_flows.testing.factories import shift_expiry
 from tests.chaos import servers
 
 if TYPE_CHECKING:
+    from django.http import HttpResponse
     from django.http import HttpRequest
 
     from tests.chaos.conftest import Site
