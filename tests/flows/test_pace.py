@@ -46,7 +46,7 @@ def make_due(provider: Provider, user: User, fake: FakeProvider, count: int) -> 
 
 
 @pytest.mark.security("V04")
-@pytest.mark.parametrize(("rate", "workers", "count"), [(20.0, 8, 40), (20.0, 1, 20), (2.5, 4, 4)])
+@pytest.mark.parametrize(("rate", "workers", "count"), [(4.0, 8, 12), (4.0, 1, 8), (2.5, 4, 4)])
 def test_no_more_arrive_than_the_rate_allows(
     rate: float, workers: int, count: int, user: User, fake: FakeProvider
 ) -> None:
