@@ -17,9 +17,9 @@ from django_oauth_flows.testing.factories import shift_expiry
 from django_oauth_flows.testing.faults import write
 
 if TYPE_CHECKING:
-    from django_oauth_flows.testing import Answer
     from collections.abc import Callable, Iterator
 
+    from django_oauth_flows.testing import Answer
     from tests.chaos.conftest import Site
 
 pytestmark = [

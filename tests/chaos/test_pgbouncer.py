@@ -21,8 +21,7 @@ from django_oauth_flows.testing.factories import shift_expiry
 from tests.chaos import servers
 
 if TYPE_CHECKING:
-    from django.http import HttpResponse
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
     from tests.chaos.conftest import Site
 
