@@ -83,11 +83,11 @@ def counted(attempt: Callable[..., Snapshot]) -> Callable[..., Snapshot]:
 
     @wraps(attempt)
     def watched(lease: Lease, *, seconds: float) -> Snapshot:
-        began, outcome = time.monotonic(), "internal_error"
+        began, outcome, before = time.monotonic(), "internal_error", lease.snapshot.token.generation
         try:
             after = attempt(lease, seconds=seconds)
             # As the fleet reckons: who was overtaken has somebody else's token, or none.
-            outcome = "refreshed" if after.token.generation == lease.snapshot.token.generation + 1 else "overtaken"
+            outcome = "refreshed" if after.token.generation == before + 1 else "overtaken"
         except OAuthFlowsError as error:
             outcome = _OUTCOMES.get(type(error), error.code)
             raise
