@@ -131,9 +131,7 @@ def attempt(lease: Lease, *, seconds: float) -> Snapshot:
 
 def _refreshed_early(snapshot: Snapshot) -> Snapshot:
     """Try to refresh a token that is still valid; a failure is no error, the present token is served."""
-    if snapshot.rests:
-        return snapshot
-    if commits_harm_caller() or circuit.is_open(snapshot.provider, now=snapshot.now):
+    if snapshot.rests or commits_harm_caller():
         return snapshot
     budget = min(snapshot.provider.stale_refresh_budget, deadline_seconds(snapshot.provider))
     try:

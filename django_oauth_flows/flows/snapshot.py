@@ -12,6 +12,7 @@ from django.db import router
 
 from django_oauth_flows.exceptions import Disconnected
 from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows import circuit
 from django_oauth_flows.flows.freshness import Freshness, freshness
 from django_oauth_flows.models import Connection, Provider, Token
 from django_oauth_flows.statements import Select, Slot
@@ -51,7 +52,8 @@ class Snapshot:
     def rests(self) -> bool:
         """Return whether the provider is not asked while this token is valid: in vain, too soon, or without its user."""
         backing_off = self.token.not_before is not None and self.token.not_before > self.now
-        return not self.renewable or backing_off or self.connection.status != Connection.Status.ACTIVE
+        in_vain = not self.renewable or self.connection.status != Connection.Status.ACTIVE
+        return in_vain or backing_off or circuit.is_open(self.provider, now=self.now)
 
     def freshness(self, *, min_validity: timedelta = timedelta(0)) -> Freshness:
         """Judge the access token at the time of reading."""
