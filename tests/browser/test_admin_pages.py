@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from django_oauth_flows import flows
-from django_oauth_flows.models import Provider, Revocation
+from django_oauth_flows.models import Provider, Revocation, WebhookDelivery
 from django_oauth_flows.testing.factories import make_connection
 from tests.browser.conftest import CONFORMANCE, WIDTHS
 
@@ -72,6 +72,13 @@ def test_a_revocation_page(path: str, office: Window, connection: Connection) ->
     flows.revoke(connection)
     office.open("/admin/oauth_flows/revocation/" + path.format(pk=Revocation.objects.get().pk))
     examine(office, f"admin-revocation-{path.strip('/').rpartition('/')[2] or 'list'}")
+
+
+@pytest.mark.parametrize("path", ["", "{pk}/change/", "{pk}/history/"])
+def test_a_webhook_delivery_page(path: str, office: Window) -> None:
+    row = WebhookDelivery.objects.create(type="connection.revoked", body='{"type":"connection.revoked"}')
+    office.open("/admin/oauth_flows/webhookdelivery/" + path.format(pk=row.pk))
+    examine(office, f"admin-delivery-{path.strip('/').rpartition('/')[2] or 'list'}")
 
 
 def test_the_page_of_what_is_disconnected_shows_its_past_and_no_buttons(office: Window, connection: Connection) -> None:
