@@ -182,3 +182,26 @@ status = client.get("/oauth/").status_code
 print(json.dumps([status, [name for name in sys.modules if name.startswith("rest_framework")]]))
 """
     assert site(script) == [200, []]
+
+
+WITHOUT_CELERY = """
+import importlib.machinery
+class Finder(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] == "celery" else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Finder
+"""
+
+
+@pytest.mark.parametrize("has_celery", [True, False])
+def test_the_tasks_load_with_and_without_celery(has_celery: bool) -> None:
+    script = """
+import django
+django.setup()
+before = "celery" in sys.modules
+from django_oauth_flows import tasks
+prune = getattr(tasks.prune_oauth_flows, "func", tasks.prune_oauth_flows)
+print(json.dumps([before, "celery" in sys.modules, prune.__name__]))
+"""
+    assert site(("" if has_celery else WITHOUT_CELERY) + script) == [False, has_celery, "prune_oauth_flows"]
