@@ -79,10 +79,11 @@ class Queue:
         """Return what the process has written."""
         return (self.folder / f"{self.processes.index(process)}.log").read_text(errors="replace")
 
-    def send(self, task: str, *args: Any, **kwargs: Any) -> Any:
-        """Put a message into the queue; return its result to come."""
+    def send(self, task: str, *args: Any, limit: float | None = None, **kwargs: Any) -> Any:
+        """Put a message into the queue, with a soft time limit in seconds; return its result to come."""
         with self.app.connection_for_write() as connection:  # not from a pool, which all apps of this process share
-            return self.app.send_task(f"django_oauth_flows.tasks.{task}", args, kwargs, connection=connection)
+            name = f"django_oauth_flows.tasks.{task}"
+            return self.app.send_task(name, args, kwargs, connection=connection, soft_time_limit=limit)
 
     def stored(self) -> list[bytes]:
         """Return every message that waits in the queue, and every result, as the broker keeps them."""

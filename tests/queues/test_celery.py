@@ -142,3 +142,19 @@ def test_one_connection_that_is_asked_for_twice_at_once_presents_no_token_twice(
     assert any(refreshed)
     assert fake.oauth2.grants[0].alive
     assert fake.count("token") == Token.objects.get().generation - 1
+
+
+def test_a_time_limit_ends_a_sweep_between_two_connections_and_the_next_goes_on(
+    queue: Queue, provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    make_due(provider, user, fake, 30)
+    fake.script("token", *[Delay(0.4)] * 30)
+    stopped = queue.send("refresh_connections", workers=2, limit=2)
+    queue.work(concurrency=1)
+    assert type(stopped.get(timeout=60, propagate=False)).__name__ == "SoftTimeLimitExceeded"
+    assert 0 < fake.count("token") < 30
+    assert not Token.objects.exclude(lease_owner=None).exists()
+    assert queue.send("refresh_connections").get(timeout=60)["fake"]["failed"] == 0
+    assert fake.count("token") == 30
+    assert set(Token.objects.values_list("generation", flat=True)) == {2}
+    assert all(grant.alive for grant in fake.oauth2.grants)
