@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +31,7 @@ def _has_chromium() -> bool:
     return shutil.which("chromium") is not None and importlib.util.find_spec("playwright") is not None
 
 
+@cache
 def _has_broker(kind: str) -> bool:
     import importlib.util
 
@@ -43,7 +44,7 @@ def _has_broker(kind: str) -> bool:
     try:
         with kombu.Connection(BROKERS[kind], connect_timeout=3) as broker:
             broker.ensure_connection(max_retries=1, timeout=3)
-    except OSError:
+    except (OSError, kombu.exceptions.OperationalError):
         return False
     return True
 

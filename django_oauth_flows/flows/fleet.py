@@ -141,6 +141,8 @@ def refresh_due(
     second at most, at all providers together. ``advance`` is called with the number of connections just dealt with.
     At one provider, at most its ``max_concurrency`` are under way in this process. Any number of processes may sweep at
     once. Raises :class:`CannotPersist` inside of a transaction, and ``ValueError`` for less than one worker, or a rate that is not more than 0.
+    once. Raises :class:`CannotPersist` inside of a transaction, and ``ValueError`` for less than one worker, or a rate
+    that is not a number more than 0.
     """
     if workers < 1:
         raise ValueError("it takes at least one worker")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic, sleep
 
 AT_ONCE = 0.25
@@ -11,12 +12,12 @@ AT_ONCE = 0.25
 class Pace:
     """Lets at most ``rate`` refreshes begin in any second; None for as many as there is work for.
 
-    Raises ``ValueError`` for a rate that is not more than 0.
+    Raises ``ValueError`` for a rate that is not a number more than 0.
     """
 
     def __init__(self, rate: float | None = None) -> None:
-        if rate is not None and not rate > 0:
-            raise ValueError("a rate must be more than 0")
+        if rate is not None and not 0 < rate < inf:
+            raise ValueError("a rate must be a number more than 0")
         self._rate = rate
         self._next = 0.0  # when the next may begin, by this process's monotonic clock
 

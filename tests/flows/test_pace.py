@@ -75,7 +75,7 @@ def test_what_failed_in_an_outage_comes_back_at_times_of_its_own(
     assert all(timedelta(seconds=1) <= wait <= timedelta(seconds=2) for wait in waits)
 
 
-@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
-def test_a_rate_is_more_than_nothing(rate: float) -> None:
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_is_a_number_more_than_nothing(rate: float) -> None:
     with pytest.raises(ValueError, match="more than 0"):
         flows.refresh_due(rate=rate)

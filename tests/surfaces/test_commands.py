@@ -532,6 +532,7 @@ def test_a_sweep_shows_how_far_it_is(provider: Provider, user: User, fake: FakeP
         ("--workers=0", "at least 1"),
         ("--rate=0", "more than 0"),
         ("--rate=nan", "more than 0"),
+        ("--rate=inf", "more than 0"),
     ],
 )
 def test_a_sweep_refuses_what_makes_no_sense(option: str, says: str) -> None:

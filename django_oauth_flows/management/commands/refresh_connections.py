@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -65,8 +66,8 @@ class Command(BaseCommand):
         """Sweep once."""
         if options["workers"] < 1:
             raise CommandError("--workers must be at least 1.")
-        if options["rate"] is not None and not options["rate"] > 0:
-            raise CommandError("--rate must be more than 0.")
+        if options["rate"] is not None and not 0 < options["rate"] < inf:
+            raise CommandError("--rate must be a number more than 0.")
         within, provider = _duration(options["within"]), self._provider(options["provider"])
         if options["after_restore"]:
             self._after_restore(provider, dry_run=options["dry_run"], quiet=options["verbosity"] == 0)
