@@ -140,7 +140,6 @@ def refresh_due(
     ``provider``: the only one to look at. ``within``: also what falls due that soon. ``rate``: how many may begin in a
     second at most, at all providers together. ``advance`` is called with the number of connections just dealt with.
     At one provider, at most its ``max_concurrency`` are under way in this process. Any number of processes may sweep at
-    once. Raises :class:`CannotPersist` inside of a transaction, and ``ValueError`` for less than one worker, or a rate that is not more than 0.
     once. Raises :class:`CannotPersist` inside of a transaction, and ``ValueError`` for less than one worker, or a rate
     that is not a number more than 0.
     """
