@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 FAILURES = 5
 """After so many failures in a row a provider is left alone."""
 
-PAUSE, LONGEST_PAUSE = 5.0, 60.0
+PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds for which it is left alone, and at most, if it asks for more.
 
-Short, and no longer each time: what a site sends to a provider that is down is next to nothing, and an outage that ends
-before a token does must not be noticed.
+Short, and no longer each time: one request a second from a whole site harms nobody, and an outage that ends before a token
+does must not be noticed.
 """
 
 
@@ -60,7 +60,7 @@ def admit(lease: Lease) -> None:
     moved: list[int] = []
     noted(lease.alias, lambda: moved.append(rows.update(circuit_open_until=DatabaseNow() + timedelta(seconds=seconds))))
     if not any(moved):
-        raise _left_alone(seconds)
+        raise _left_alone(PAUSE)
 
 
 def note_failure(lease: Lease, *, wait: float) -> None:

@@ -134,12 +134,11 @@ def _under(lease: Lease) -> str:
     except TokenUnavailable:
         lease.give_back()
         raise
-    before = snapshot.token.generation
     try:
-        after = attempt(lease, seconds=deadline_left(lease))
+        is_ours = attempt(lease, seconds=deadline_left(lease))
     except (OAuthFlowsError, Error):  # noted where they were met
         raise
     except Exception:
         lease.release(failure="internal_error", answered=False)
         raise
-    return "refreshed" if after.token.generation == before + 1 else "overtaken"
+    return "refreshed" if is_ours else "overtaken"

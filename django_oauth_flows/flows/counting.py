@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from django_oauth_flows.flows.lease import Lease
-    from django_oauth_flows.flows.snapshot import Snapshot
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,16 +77,15 @@ class _Counts:
 _counts = _Counts()
 
 
-def counted(attempt: Callable[..., Snapshot]) -> Callable[..., Snapshot]:
+def counted(attempt: Callable[..., bool]) -> Callable[..., bool]:
     """Note how each attempt to refresh has ended, and how many seconds it took."""
 
     @wraps(attempt)
-    def watched(lease: Lease, *, seconds: float) -> Snapshot:
-        began, outcome, before = time.monotonic(), "internal_error", lease.snapshot.token.generation
+    def watched(lease: Lease, *, seconds: float) -> bool:
+        began, outcome = time.monotonic(), "internal_error"
         try:
-            after = attempt(lease, seconds=seconds)
-            # As the fleet reckons: who was overtaken has somebody else's token, or none.
-            outcome = "refreshed" if after.token.generation == before + 1 else "overtaken"
+            is_ours = attempt(lease, seconds=seconds)
+            outcome = "refreshed" if is_ours else "overtaken"
         except OAuthFlowsError as error:
             outcome = _OUTCOMES.get(type(error), error.code)
             raise
@@ -95,7 +93,7 @@ def counted(attempt: Callable[..., Snapshot]) -> Callable[..., Snapshot]:
             outcome = "storage_unavailable"
             raise
         else:
-            return after
+            return is_ours
         finally:
             _note(lease, outcome, time.monotonic() - began)
 

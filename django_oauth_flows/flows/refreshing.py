@@ -103,8 +103,11 @@ def reissued(snapshot: Snapshot) -> Snapshot:
 
 
 @counted
-def attempt(lease: Lease, *, seconds: float) -> Snapshot:
-    """Ask the provider once (twice if its answer is lost) and store what it says. Holds the lease, no transaction."""
+def attempt(lease: Lease, *, seconds: float) -> bool:
+    """Ask the provider once (twice if its answer is lost) and store what it says. Holds the lease, no transaction.
+
+    Return False if another worker, or a reconnect, was faster: what is stored then is theirs.
+    """
     reach(Failpoint.AFTER_LEASE)
     requested_at = lease.snapshot.present()
     try:
@@ -119,14 +122,16 @@ def attempt(lease: Lease, *, seconds: float) -> Snapshot:
         lease.release(failure=error.code, answered=True)
         raise
     except TokenEndpointError as error:
-        return _failed(lease, error, registration.dialect)
+        _failed(lease, error, registration.dialect)
+        return False
     reach(Failpoint.AFTER_RESPONSE)
     grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields)
     if not lease.save(grant, requested_at=requested_at):
-        return _overtaken(lease, grant)
+        _overtaken(lease, grant)
+        return False
     reach(Failpoint.AFTER_COMMIT)
     mark_refreshed(lease, grant)
-    return lease.snapshot
+    return True
 
 
 def _refreshed_early(snapshot: Snapshot) -> Snapshot:
@@ -140,7 +145,8 @@ def _refreshed_early(snapshot: Snapshot) -> Snapshot:
             if lease is None:
                 return snapshot
             _check_wanted(lease, force=False)
-            return attempt(lease, seconds=budget)
+            attempt(lease, seconds=budget)
+            return _stored(lease)
     except (CannotPersist, ReauthorizationRequiredError, TokenUnavailable, ConfigurationError, DecryptionError):
         return snapshot
 
@@ -164,7 +170,8 @@ def _obtain(
             lease = None if leased else acquire(snapshot, alias=alias, force=force)
             if lease is not None:
                 _check_wanted(lease, force=force)
-                return attempt(lease, seconds=seconds)
+                attempt(lease, seconds=seconds)
+                return _stored(lease)
             _wait_for_winner(snapshot, alias=alias, until=give_up)
             snapshot = read(snapshot.connection.pk, using=alias)
             check_servable(snapshot)
@@ -174,6 +181,13 @@ def _obtain(
                 return snapshot
             _check_renewable(snapshot, force=force)
     raise TokenUnavailable("Another worker is refreshing this connection and has not finished.")
+
+
+def _stored(lease: Lease) -> Snapshot:
+    """Read what there is now: only that is served, whatever came between the answer and this moment."""
+    snapshot = read(lease.snapshot.connection.pk, using=lease.alias)
+    check_servable(snapshot)
+    return snapshot
 
 
 def _check_wanted(lease: Lease, *, force: bool) -> None:
@@ -219,14 +233,14 @@ def _check_renewable(snapshot: Snapshot, *, force: bool) -> None:
         circuit.check(snapshot.provider, now=snapshot.now)
 
 
-def _failed(lease: Lease, error: TokenEndpointError, dialect: Dialect) -> Snapshot:
-    """Act on the failure policy; return a sibling's token if one has been faster."""
+def _failed(lease: Lease, error: TokenEndpointError, dialect: Dialect) -> None:
+    """Act on the failure policy, and raise; return if a sibling has been faster."""
     snapshot = lease.snapshot
     verdict = judge(error, dialect).value
     if verdict.ends_connection:
         current = read(snapshot.connection.pk, using=lease.alias)
         if current.token.generation != snapshot.token.generation:
-            return current
+            return
         doubtful = lease.unanswered > 0 or error.code == "outcome_unknown"
         reason = Connection.Reason.OUTCOME_UNKNOWN if doubtful else Connection.Reason.INVALID_GRANT
         needs_reauthorization(snapshot, reason, lease=lease)
@@ -242,7 +256,7 @@ def _failed(lease: Lease, error: TokenEndpointError, dialect: Dialect) -> Snapsh
     ) from None
 
 
-def _overtaken(lease: Lease, grant: Grant) -> Snapshot:
+def _overtaken(lease: Lease, grant: Grant) -> None:
     """Drop an answer that came too late: the connection was ended, granted anew, or refreshed by another worker."""
     before = lease.snapshot
     try:
@@ -253,7 +267,6 @@ def _overtaken(lease: Lease, grant: Grant) -> Snapshot:
         raise
     if current.connection.authorized_at != before.connection.authorized_at:
         _give_back(lease, grant, current.token)
-    return current
 
 
 def _give_back(lease: Lease, grant: Grant, newer: Token | None = None) -> None:
