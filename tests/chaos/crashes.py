@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LIFETIME = 1
 """Seconds that an access token lasts, so that every row is due again at once."""
 
-SPARE = 0.5
+SPARE = 0.6
 """Without a grace window a loss ends a row's part: so many grants for each attempt suffice."""
 
 

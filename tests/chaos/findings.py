@@ -62,7 +62,7 @@ def compare(rows: list[Row], remote: Remote, *, grace: bool) -> Findings:
     findings = Findings()
     truth = remote.ask("truth")
     for row in rows:
-        grant, presented = truth[row.number]
+        grant, presented, late = truth[row.number]
         token = Token.objects.select_related("connection").get(connection=row.connection_id)
         connection, stored = token.connection, token.open("refresh_token")
         known = stored is not None and grant.alive and grant.refresh.get(stored.reveal()) == 0
@@ -77,7 +77,8 @@ def compare(rows: list[Row], remote: Remote, *, grace: bool) -> Findings:
             findings.lost += 1
             is_reported = (state, marks) == (f"reauthorization_required {Reason.OUTCOME_UNKNOWN}", ["outcome_unknown"])
             findings.reported += is_reported
-            complaint = "is lost" if grace else "" if is_reported else f"is lost, but says {state}, told {marks}"
+            when = "" if late is None else f", its token came {late:.1f} s after it was rotated"
+            complaint = f"is lost{when}" if grace else "" if is_reported else f"is lost, but says {state}, told {marks}"
         if presented > 2 * row.attempts:
             complaint += f" was presented {presented} times in {row.attempts} attempts"
         if complaint:

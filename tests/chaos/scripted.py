@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -43,6 +44,9 @@ class ScriptedProvider(FakeProvider):
         super().__init__()
         self.oauth2.grace, self.oauth2.expires_in = grace, lifetime
         self.presented: Counter[int] = Counter()
+        self.late: dict[
+            int, float
+        ] = {}  # grants → seconds after its rotation that a token was presented, beyond the grace
         self._scripts: dict[int, list[str]] = {}
         self._played: dict[int, list[str]] = defaultdict(list)
 
@@ -53,6 +57,9 @@ class ScriptedProvider(FakeProvider):
         if endpoint != "token" or (number := next(found, None)) is None:
             return None
         self.presented[number] += 1
+        rotated_at = self.oauth2.grants[number].refresh[presented]
+        if rotated_at and (age := time.monotonic() - rotated_at) > self.oauth2.grace:
+            self.late.setdefault(number, age)
         if not self._scripts.get(number):
             return None
         name = self._scripts[number].pop(0)
@@ -68,9 +75,9 @@ class ScriptedProvider(FakeProvider):
         """Return what was played of the last script."""
         return self._played.get(number, [])
 
-    def truth(self) -> list[tuple[FakeGrant, int]]:
-        """Return every grant, and how often its refresh tokens were presented."""
-        return [(grant, self.presented[number]) for number, grant in enumerate(self.oauth2.grants)]
+    def truth(self) -> list[tuple[FakeGrant, int, float | None]]:
+        """Return every grant, how often its refresh tokens were presented, and how late one came that came too late."""
+        return [(grant, self.presented[n], self.late.get(n)) for n, grant in enumerate(self.oauth2.grants)]
 
 
 class Remote:

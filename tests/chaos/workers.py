@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -57,12 +58,26 @@ class Worker:
 def _work(pipe: Pipe, inherited: list[Pipe]) -> None:
     for other in inherited:
         other.close()  # else nobody would see the parent, or a sibling, go
+    _connect()
     while True:
         try:
             task = pipe.recv()
         except EOFError:
             return
         pipe.send(_attempt(task, pipe))
+
+
+def _connect() -> None:
+    """Open the database connection first: a server that others use may have none to spare for a moment."""
+    from django.db import OperationalError, connection
+
+    for _ in range(200):
+        try:
+            connection.ensure_connection()
+        except OperationalError:
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _attempt(task: Task, pipe: Pipe) -> Report:
