@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 POINTS = tuple(point for point in Failpoint if point is not Failpoint.CODE_EXCHANGED)
 """The failpoints of a refresh."""
 
-IN_A_ROW = 3
-"""So many failures of one row follow each other at most: no grace window outlasts any number of them."""
+IN_A_ROW = 2
+"""So many failures of one row follow each other at most: back-off grows with each, and no grace window outlasts them all."""
 
 LONGEST = 0.05
 """Seconds within which a worker is killed at random: longer than most attempts take."""
@@ -54,4 +54,4 @@ def fates(seed: int, row: int) -> Iterator[Fate]:
             yield Fate(entry, kill_at=Failpoint(kind))
 
 
-_KINDS: dict[str, float] = {"nothing": 35, "lost answer": 11, "random moment": 8.5, **dict.fromkeys(POINTS, 6.5)}
+_KINDS: dict[str, float] = {"nothing": 25, "lost answer": 11, "random moment": 8.5, **dict.fromkeys(POINTS, 6.5)}
