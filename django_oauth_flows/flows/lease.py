@@ -87,7 +87,7 @@ class Lease:
             "failure_count": F("failure_count") + 1,
             "last_failure": failure[:40],
             "last_failure_at": DatabaseNow(),
-            "not_before": self._not_before(wait),
+            "not_before": self._not_before(wait, doubtful=not answered),
         }
         if answered:
             columns["attempt_count"] = self.unanswered
@@ -127,13 +127,17 @@ class Lease:
         for name, value in changes.items():
             setattr(token, name, value)
 
-    def _not_before(self, wait: float) -> Any:
+    def _not_before(self, wait: float, *, doubtful: bool) -> Any:
         """Return when the next attempt may be made: at the latest when a token expires that was valid when this one began.
 
-        Callers have nothing else then, and the provider may be back. Only the provider itself may ask for longer: ``wait``.
+        Callers have nothing else then, and the provider may be back. Where it may have rotated the refresh token, the next
+        comes well within the grace for which it accepts the old one. Only the provider itself may ask for longer: ``wait``.
         """
-        token, now = self.snapshot.token, self.snapshot.present()
-        pause, asked = timedelta(seconds=backoff(token.failure_count)), timedelta(seconds=wait)
+        token, grace, now = self.snapshot.token, self.snapshot.provider.reuse_grace, self.snapshot.present()
+        seconds = backoff(token.failure_count)
+        if grace and (doubtful or self.unanswered):
+            seconds = min(seconds, grace / 4)
+        pause, asked = timedelta(seconds=seconds), timedelta(seconds=wait)
         ends = token.expires_at
         if ends is not None and self.snapshot.now < ends < now + pause and not (asked and ends < now + asked):
             return ends

@@ -324,3 +324,20 @@ def test_a_lost_answer_to_the_secret_from_before_is_a_lost_answer(
     assert flows.access_token(expired)
     expired.refresh_from_db()
     assert expired.status == "active"
+
+
+# What may have been rotated
+
+
+@pytest.mark.security("F04")
+@pytest.mark.parametrize(("grace", "most"), [(40, 10), (None, 900)])
+def test_after_a_lost_answer_the_next_attempt_comes_within_the_grace(
+    grace: int | None, most: int, expired: Connection, fake: FakeProvider
+) -> None:
+    Provider.objects.update(reuse_grace=grace)
+    Token.objects.update(failure_count=9)  # the next back-off would be a quarter of an hour
+    fake.script("token", DOWN)
+    fail(expired)
+    (row,) = Token.objects.annotate(now=DatabaseNow())
+    assert row.not_before is not None
+    assert most / 3 < (row.not_before - row.now).total_seconds() <= most
