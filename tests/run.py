@@ -33,11 +33,15 @@ psycopg.connect(
 """
 
 
+SIDE_BY_SIDE = ["--numprocesses", "2"]
+"""What the whole suite is run with: much of it waits for sockets, and each process has databases of its own."""
+
+
 def main() -> int:
     """Prepare the environment, then run pytest once for each database."""
     if sys.version_info < (3, 11):  # noqa: UP036 - say so plainly before pip fails in its own words
         return _say(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.", failed=True)
-    arguments = sys.argv[1:]
+    arguments = sys.argv[1:] or SIDE_BY_SIDE
     with _alone():
         _prepare()
     if arguments == ["--prepare"]:
