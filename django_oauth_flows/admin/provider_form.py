@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django import forms
-from django.contrib.admin.widgets import AdminSplitDateTime
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -56,10 +55,10 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     """Edit a provider; the sealed columns have write-only fields of their own."""
 
     new_client_secret = _secret_field(_("Client secret"))
-    previous_until = forms.SplitDateTimeField(
+    previous_until = forms.DateTimeField(
         label=_("Present secret is tried until"),
         required=False,
-        widget=AdminSplitDateTime,
+        widget=forms.DateTimeInput({"type": "datetime-local"}),
         help_text=_(
             "When you enter another client secret: until then the present one is tried where the new one is refused. Leave "
             "blank if the service no longer accepts it."

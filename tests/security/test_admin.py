@@ -609,7 +609,7 @@ def test_two_staff_on_two_hosts_each_see_their_own_redirect_uri(
 # Changing a client secret
 
 
-UNTIL = {"previous_until_0": "2099-01-01", "previous_until_1": "00:00"}
+UNTIL = {"previous_until": "2099-01-01T00:00"}
 
 
 @pytest.mark.security("M04")

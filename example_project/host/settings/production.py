@@ -15,6 +15,7 @@ DEBUG = False
 SECRET_KEY = os.environ["SITE_SECRET_KEY"]
 ALLOWED_HOSTS = [HOST]
 CSRF_TRUSTED_ORIGINS = [f"https://{HOST}"]
+DEFAULT_FROM_EMAIL = os.environ.get("SITE_FROM_EMAIL", f"Desk <noreply@{HOST}>")
 STATIC_ROOT = os.environ.get("SITE_STATIC_ROOT", "/srv/desk/static")
 DATABASES = {
     "default": {
