@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_oauth_flows.conf import settings
-from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.fields import EncryptedField, ScopeField, Sealed
 from django_oauth_flows.managers import ProviderManager
-from django_oauth_flows.models.provider_rules import ENDPOINTS, TEN_YEARS, problems
-from django_oauth_flows.protocol.dialect import Dialect
-from django_oauth_flows.protocol.placeholders import fill
+from django_oauth_flows.models.provider_rules import TEN_YEARS, problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     from django_oauth_flows.protocol.messages import ClientRegistration
-    from django_oauth_flows.protocol.secret import Secret
 
 Seconds = models.PositiveIntegerField
 AT_MOST_TEN_YEARS = MaxValueValidator(TEN_YEARS)
@@ -282,49 +273,18 @@ class Provider(Sealed):
         :class:`DecryptionError` if the client's secrets do not open.
         """
         # Only a flow needs the protocol's values; django.setup() goes without building their classes.
-        from django_oauth_flows.protocol.messages import (
-            ClientRegistration,
-            IdentityClaims,
-            ServerMetadata,
-            TransportPolicy,
-        )
+        from django_oauth_flows.models.provider_registration import registration
 
-        values = {**(parameters or {}), **self.parameters}
-        with self._misconfiguration():
-            endpoints = {name: fill(getattr(self, name), values) for name in ENDPOINTS}
-            api_base_url = fill(self.api_base_url, values)
-            api_hosts = tuple(fill(host, values) for host in self.api_hosts)
-            dialect = Dialect.from_json(self.dialect)
-        proxy = self.open("proxy")
-        return ClientRegistration(
-            name=self.slug,
-            protocol=self.protocol,  # type: ignore[arg-type]
-            server=ServerMetadata(
-                **endpoints,
-                issuer=self.issuer,
-                authorization_response_iss_parameter_supported=self.authorization_response_iss_parameter_supported,
-            ),
-            client_id=self.client_id,
-            client_secret=self.open("client_secret"),
-            second_client_secret=self._second_client_secret(),
-            token_endpoint_auth_method=self.token_endpoint_auth_method,  # type: ignore[arg-type]
-            scope_separator=self.scope_separator or " ",
-            code_challenge_method=self.code_challenge_method,  # type: ignore[arg-type]
-            signature_method=self.signature_method,
-            signature_placement=self.signature_placement,  # type: ignore[arg-type]
-            realm=self.realm,
-            private_key=self.open("private_key"),
-            identity=IdentityClaims(self.identity_source, self.subject_path, self.label_path),  # type: ignore[arg-type]
-            dialect=dialect,
-            transport=TransportPolicy(
-                api_base_url=api_base_url,
-                api_hosts=api_hosts,
-                internal=self.internal,
-                proxy=proxy.reveal() if proxy else settings.proxy,
-                ca_bundle=self.ca_bundle or settings.ca_bundle,
-                deadline=float(self.request_deadline),
-            ),
-        )
+        return registration(self, parameters or {})
+
+    def fingerprint(self, parameters: Mapping[str, str] | None = None) -> str:
+        """Return the SHA-256 of what decides where a code or refresh token may go: endpoints, issuer and client.
+
+        Raise :class:`ConfigurationError` (``provider_misconfigured``) if a placeholder has no value.
+        """
+        from django_oauth_flows.models.provider_registration import fingerprint
+
+        return fingerprint(self, parameters or {})
 
     def keep_client_secret(self, *, until: datetime) -> None:
         """Keep the present client secret beside the one that is about to replace it: both are tried until then.
@@ -333,34 +293,3 @@ class Provider(Sealed):
         """
         self.seal("second_client_secret", self.open("client_secret"))
         self.second_client_secret_expires_at = until
-
-    def _second_client_secret(self) -> Secret | None:
-        """Return the one from before a change, while it may still be needed; one that does not open is not needed."""
-        until = self.second_client_secret_expires_at
-        if until is not None and until <= timezone.now():
-            return None
-        with suppress(DecryptionError):
-            return self.open("second_client_secret")
-        return None
-
-    def fingerprint(self, parameters: Mapping[str, str] | None = None) -> str:
-        """Return the SHA-256 of what decides where a code or refresh token may go: endpoints, issuer and client.
-
-        Raise :class:`ConfigurationError` (``provider_misconfigured``) if a placeholder has no value.
-        """
-        values = {**(parameters or {}), **self.parameters}
-        parts = [self.protocol, self.issuer, self.client_id]
-        with self._misconfiguration():
-            parts += [
-                fill(getattr(self, name), values)
-                for name in ("authorization_endpoint", "token_endpoint", "temporary_credential_endpoint")
-            ]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    @contextmanager
-    def _misconfiguration(self) -> Iterator[None]:
-        """Say of a value that cannot be used whose it is."""
-        try:
-            yield
-        except ValueError as problem:
-            raise ConfigurationError(f"Provider {self.slug}: {problem}", code="provider_misconfigured") from None

@@ -1,0 +1,94 @@
+"""What the protocol sees of a provider's row: frozen values, and a fingerprint of where secrets may go."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from django_oauth_flows.conf import settings
+from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
+from django_oauth_flows.models.provider_rules import ENDPOINTS
+from django_oauth_flows.protocol.dialect import Dialect
+from django_oauth_flows.protocol.messages import ClientRegistration, IdentityClaims, ServerMetadata, TransportPolicy
+from django_oauth_flows.protocol.placeholders import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from django_oauth_flows.models.provider import Provider
+    from django_oauth_flows.protocol.secret import Secret
+
+
+def registration(provider: Provider, parameters: Mapping[str, str]) -> ClientRegistration:
+    """Do what :meth:`Provider.registration` says."""
+    values = {**parameters, **provider.parameters}
+    with _misconfiguration(provider):
+        endpoints = {name: fill(getattr(provider, name), values) for name in ENDPOINTS}
+        api_base_url = fill(provider.api_base_url, values)
+        api_hosts = tuple(fill(host, values) for host in provider.api_hosts)
+        dialect = Dialect.from_json(provider.dialect)
+    proxy = provider.open("proxy")
+    return ClientRegistration(
+        name=provider.slug,
+        protocol=provider.protocol,  # type: ignore[arg-type]
+        server=ServerMetadata(
+            **endpoints,
+            issuer=provider.issuer,
+            authorization_response_iss_parameter_supported=provider.authorization_response_iss_parameter_supported,
+        ),
+        client_id=provider.client_id,
+        client_secret=provider.open("client_secret"),
+        second_client_secret=_second_client_secret(provider),
+        token_endpoint_auth_method=provider.token_endpoint_auth_method,  # type: ignore[arg-type]
+        scope_separator=provider.scope_separator or " ",
+        code_challenge_method=provider.code_challenge_method,  # type: ignore[arg-type]
+        signature_method=provider.signature_method,
+        signature_placement=provider.signature_placement,  # type: ignore[arg-type]
+        realm=provider.realm,
+        private_key=provider.open("private_key"),
+        identity=IdentityClaims(provider.identity_source, provider.subject_path, provider.label_path),  # type: ignore[arg-type]
+        dialect=dialect,
+        transport=TransportPolicy(
+            api_base_url=api_base_url,
+            api_hosts=api_hosts,
+            internal=provider.internal,
+            proxy=proxy.reveal() if proxy else settings.proxy,
+            ca_bundle=provider.ca_bundle or settings.ca_bundle,
+            deadline=float(provider.request_deadline),
+        ),
+    )
+
+
+def fingerprint(provider: Provider, parameters: Mapping[str, str]) -> str:
+    """Do what :meth:`Provider.fingerprint` says."""
+    values = {**parameters, **provider.parameters}
+    parts = [provider.protocol, provider.issuer, provider.client_id]
+    with _misconfiguration(provider):
+        parts += [
+            fill(getattr(provider, name), values)
+            for name in ("authorization_endpoint", "token_endpoint", "temporary_credential_endpoint")
+        ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _second_client_secret(provider: Provider) -> Secret | None:
+    """Return the one from before a change, while it may still be needed; one that does not open is not needed."""
+    until = provider.second_client_secret_expires_at
+    if until is not None and until <= timezone.now():
+        return None
+    with suppress(DecryptionError):
+        return provider.open("second_client_secret")
+    return None
+
+
+@contextmanager
+def _misconfiguration(provider: Provider) -> Iterator[None]:
+    """Say of a value that cannot be used whose it is."""
+    try:
+        yield
+    except ValueError as problem:
+        raise ConfigurationError(f"Provider {provider.slug}: {problem}", code="provider_misconfigured") from None
