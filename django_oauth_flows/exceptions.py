@@ -47,12 +47,14 @@ class Attempt:
 class OAuthFlowsError(Exception):
     """Base of all errors: ``code`` (stable), a plain message, and ``hint``, the next step.
 
-    ``attempt`` is there when an authorization has failed in the hands of the user who started it.
+    ``attempt`` is there when an authorization has failed in the hands of the user who started it; ``in_doubt`` says that
+    an earlier try of the same request was sent and never answered.
     """
 
     default_code = "error"
     default_hint = ""
     attempt: Attempt | None = None
+    in_doubt = False
 
     def __init__(self, message: str, *, code: str = "", hint: str = "") -> None:
         super().__init__(message)

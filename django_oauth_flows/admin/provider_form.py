@@ -153,9 +153,11 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         What staff have just changed is tried at once, however often it has failed before.
         """
         self.instance.failure_count, self.instance.circuit_open_until = 0, None
-        if self.cleaned_data.get("new_client_secret") and self.cleaned_data.get("previous_until"):
-            with suppress(DecryptionError):  # what nobody can read, nobody can go on using
-                self.instance.keep_client_secret(until=self.cleaned_data["previous_until"])
+        if self.cleaned_data.get("new_client_secret"):
+            self.instance.second_client_secret = self.instance.second_client_secret_expires_at = None
+            if until := self.cleaned_data.get("previous_until"):
+                with suppress(DecryptionError):  # what nobody can read, nobody can go on using
+                    self.instance.keep_client_secret(until=until)
         for field, column in SECRET_FIELDS.items():
             if value := self.cleaned_data.get(field):
                 self.instance.seal(column, Secret(value))

@@ -6,7 +6,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OutcomeUnknown, TokenEndpointError
+from django_oauth_flows.exceptions import (
+    ConfigurationError,
+    DecryptionError,
+    OAuthFlowsError,
+    OutcomeUnknown,
+    TokenEndpointError,
+)
 from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.policy import Verdict, judge
@@ -36,8 +42,8 @@ def registration_of(snapshot: Snapshot) -> ClientRegistration:
 def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float) -> TokenResponse:
     """Send the token request of this connection's grant; a second time, within ``seconds``, if its answer is lost.
 
-    Raises :class:`ConfigurationError`, :class:`RequestBlocked`, :class:`DecryptionError` and :class:`TokenEndpointError`
-    (``outcome_unknown`` where the second answer says that the first presentation was the one that counted).
+    Raises :class:`ConfigurationError`, :class:`RequestBlocked`, :class:`DecryptionError` and :class:`TokenEndpointError`:
+    ``in_doubt``, whatever they say, if the answer to the first presentation was lost.
     """
     connection, provider, token = snapshot.connection, snapshot.provider, snapshot.token
     own_token = connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS  # nothing of a user's is sent
@@ -55,12 +61,8 @@ def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float)
             raise
     try:
         return _as_either_client(snapshot, registration, deadline=deadline)
-    except TokenEndpointError as error:
-        if judge(error, registration.dialect) is Verdict.DEAD:
-            # The first presentation was the one that counted; its answer is gone.
-            raise TokenEndpointError(
-                error.message, code="outcome_unknown", error=error.error, status=error.status
-            ) from None
+    except OAuthFlowsError as error:
+        error.in_doubt = True  # the first presentation may have been the one that counted, and its answer is gone
         raise
 
 

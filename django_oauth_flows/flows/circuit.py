@@ -7,6 +7,7 @@ down costs its users a wait, and nobody else anything, and it is not stormed whe
 from __future__ import annotations
 
 import random
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from django_oauth_flows.flows.durable import noted
 from django_oauth_flows.models import Provider
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from django_oauth_flows.flows.lease import Lease
@@ -61,6 +63,27 @@ def admit(lease: Lease) -> None:
     noted(lease.alias, lambda: moved.append(rows.update(circuit_open_until=DatabaseNow() + timedelta(seconds=seconds))))
     if not any(moved):
         raise _left_alone(PAUSE)
+
+
+@contextmanager
+def trying(lease: Lease) -> Iterator[None]:
+    """Let the next one try if this one, who was admitted, has ended without finding out how the provider is."""
+    provider = lease.snapshot.provider
+    try:
+        yield
+    finally:
+        if provider.circuit_open_until is not None:
+            rows = Provider.objects.using(lease.alias).filter(pk=provider.pk, failure_count=provider.failure_count)
+            unchanged = rows.exclude(circuit_open_until=None)  # neither closed nor counted meanwhile
+            over = DatabaseNow() - timedelta(milliseconds=1)
+            noted(lease.alias, lambda: unchanged.update(circuit_open_until=over))
+
+
+def close(provider: Provider, *, using: str) -> None:
+    """Forget the failures of a provider that has served somebody."""
+    if provider.failure_count or provider.circuit_open_until is not None:
+        row = Provider.objects.using(using).filter(pk=provider.pk)
+        noted(using, lambda: row.update(failure_count=0, circuit_open_until=None))
 
 
 def note_failure(lease: Lease, *, wait: float) -> None:

@@ -176,6 +176,7 @@ def _second_connection(alias: str) -> Iterator[str]:
     first = connections[alias]
     name = f"{alias}{_SUFFIX}"
     settings = copy.deepcopy(first.settings_dict)
+    settings["AUTOCOMMIT"] = True  # or nothing that is written on it would be committed
     settings["OPTIONS"].pop("pool", None)  # pools are keyed by alias and would outlive the block
     if first.vendor == "sqlite":
         settings["OPTIONS"]["timeout"] = LEASE_LOCK_TIMEOUT

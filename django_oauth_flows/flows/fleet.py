@@ -43,7 +43,17 @@ FAILURES = 3
 """After so many failures in a row a provider is left alone for the rest of a sweep: it is down, or refuses our client."""
 
 _OF_PROVIDER = frozenset(
-    {"provider_unreachable", "rate_limited", "outcome_unknown", "invalid_client", "unauthorized_client", "circuit_open"}
+    {
+        "provider_unreachable",
+        "rate_limited",
+        "outcome_unknown",
+        "invalid_client",
+        "unauthorized_client",
+        "circuit_open",
+        "provider_redirect",
+        "bad_response",
+        "bad_token",
+    }
 )
 """The codes that say something about the provider, and not about one connection."""
 

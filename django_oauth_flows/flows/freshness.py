@@ -73,23 +73,26 @@ def moments(
     refresh_token_expires_in: int | None,
     now: datetime,
     authorized_at: datetime,
+    renewable: bool,
 ) -> Moments:
     """Reckon for a token that was requested at ``now``, of a grant that the user gave at ``authorized_at``.
 
-    What the server says goes before what the provider's row says, and that before what was observed. A refresh token
+    What the server says goes before what the provider's row says, and that before what was observed, which only a token
+    is judged by that is ``renewable``: it may be wrong, and costs that one a refresh and another its connection. A refresh token
     dies when it was not used for its idle lifetime, and, however often it was used, when the absolute lifetime of the
     grant is over. Whichever comes first, and can be put off, is put off: by a refresh in good time.
     """
-    known = (expires_in, provider.access_token_lifetime, provider.learned_access_token_lifetime)
+    observed = provider.learned_access_token_lifetime if renewable else None
+    known = (expires_in, provider.access_token_lifetime, observed)
     expires_at = _after(now, next((seconds for seconds in known if seconds is not None), None))
     unused = refresh_token_expires_in if refresh_token_expires_in is not None else provider.refresh_token_idle_lifetime
     can_wait_until, over = _after(now, unused), _after(authorized_at, provider.refresh_token_lifetime)
-    dies_at = _earliest(can_wait_until, over)
+    dies_at = earliest(can_wait_until, over)
     early = (
         None if expires_at is None else _early(expires_at, now=now, margin=timedelta(seconds=provider.refresh_margin))
     )
     keep_alive = _keep_alive(can_wait_until, now=now) if can_wait_until == dies_at else None
-    return Moments(expires_at, dies_at, _earliest(early, keep_alive))
+    return Moments(expires_at, dies_at, earliest(early, keep_alive))
 
 
 def _early(expires_at: datetime, *, now: datetime, margin: timedelta) -> datetime:
@@ -109,5 +112,6 @@ def _after(moment: datetime, seconds: int | None) -> datetime | None:
     return None if seconds is None else moment + min(timedelta(seconds=seconds), MAX_LIFETIME)
 
 
-def _earliest(*choices: datetime | None) -> datetime | None:
+def earliest(*choices: datetime | None) -> datetime | None:
+    """Return the first of those moments that are known."""
     return min((moment for moment in choices if moment is not None), default=None)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.db import Error
 from django.db.models import Q
 
 from django_oauth_flows.exceptions import CannotPersist, Disconnected
@@ -27,7 +28,7 @@ def learn_lifetime(connection_id: UUID, *, issued_at: datetime) -> None:
     From then on tokens of which nothing is said get an expiry, and are refreshed before it. What cannot be noted is no
     error; it is seen again.
     """
-    with suppress(CannotPersist, Disconnected):
+    with suppress(CannotPersist, Disconnected, Error):
         snapshot = read(connection_id)
         age = snapshot.now - issued_at
         if age < SHORTEST_LIFETIME or snapshot.provider.access_token_lifetime is not None:

@@ -17,7 +17,7 @@ from django_oauth_flows.exceptions import TokenUnavailable
 from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.durable import FAILURES, SAVE_LOCK_TIMEOUT, claiming, noted, reconnected, stated
-from django_oauth_flows.flows.freshness import moments
+from django_oauth_flows.flows.freshness import earliest, moments
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.snapshot import Snapshot, read
 from django_oauth_flows.models import Token
@@ -64,7 +64,7 @@ class Lease:
         columns, pause = self._columns(grant, requested_at), FIRST_PAUSE
         while True:
             try:
-                is_saved = self._swap(columns)
+                is_saved = self._swap(columns) or self._save_late(columns)
             except Error as error:
                 passing = isinstance(error, FAILURES)
                 if not passing or time.monotonic() + pause > self.ends or not reconnected(self.alias):
@@ -114,6 +114,17 @@ class Lease:
             # Moved on; or an earlier try was committed, and only the database's word for it was lost.
             rows = Token.objects.using(self.alias).filter(pk=token.pk)
             return bool(rows.values_list("access_token", flat=True).first() == columns["access_token"])
+
+    def _save_late(self, columns: dict[str, Any]) -> bool:
+        """Store an answer that outlived its lease, if whoever took it over has given up: there is no other answer."""
+        token, connection = self.snapshot.token, self.snapshot.connection
+        save = _SAVE_ROTATED_LATE if "refresh_token" in columns else _SAVE_LATE
+        with stated(self.alias, lock_timeout=SAVE_LOCK_TIMEOUT):
+            if not save.run(using=self.alias, id=token.pk, generation=token.generation, **columns):
+                return False
+        present = read(connection.pk, using=self.alias).connection
+        connection.status, connection.reason = present.status, present.reason  # he may have marked it
+        return True
 
     def _bring_up_to_date(self, columns: dict[str, Any]) -> None:
         """Make the snapshot say what the row says now: nobody else could write it while the lease was held."""
@@ -165,16 +176,22 @@ class Lease:
             refresh_token_expires_in=grant.refresh_token_expires_in,
             now=requested_at,
             authorized_at=connection.authorized_at or requested_at,
+            renewable=True,
         )
-        said = (grant.refresh_token, grant.refresh_token_expires_in, provider.refresh_token_idle_lifetime)
+        if (grant.refresh_token, grant.refresh_token_expires_in, provider.refresh_token_idle_lifetime) == (
+            None,
+            None,
+            None,
+        ):
+            # The same refresh token, of whose life nothing new is known, lives no longer than was known before.
+            dies_at = earliest(token.refresh_token_expires_at, dies_at)
         columns = {
             "access_token": token.seal("access_token", grant.access_token),
             "token_type": grant.token_type,
             "extra": {**token.extra, **grant.extra},
             "issued_at": requested_at,
             "expires_at": expires_at,
-            # The same refresh token, of whose life nothing new is known, lives as long as before.
-            "refresh_token_expires_at": token.refresh_token_expires_at if said == (None, None, None) else dies_at,
+            "refresh_token_expires_at": dies_at,
             "next_refresh_at": next_refresh_at,
             "client_id": provider.client_id,
             "configuration_fingerprint": provider.fingerprint(connection.parameters),
@@ -184,11 +201,13 @@ class Lease:
         return columns
 
 
-def _saving(*columns: str) -> Update:
-    """Write ``columns`` into the row of a lease, and put its machinery to rest."""
+def _saving(*columns: str, late: bool = False) -> Update:
+    """Write ``columns`` into the row of a lease (``late``: of one that nobody holds any more); put its machinery to rest."""
     return Update(
         lambda: (
-            Token.objects.filter(pk=Slot("id"), generation=Slot("generation"), lease_owner=Slot("lease_owner")),
+            Token.objects.filter(
+                pk=Slot("id"), generation=Slot("generation"), lease_owner=None if late else Slot("lease_owner")
+            ),
             {
                 **{name: Slot(name) for name in columns},
                 "generation": F("generation") + 1,
@@ -205,6 +224,8 @@ _GRANTED = (
 _MINTED = ("client_id", "configuration_fingerprint")
 _SAVE = _saving(*_GRANTED, *_MINTED)
 _SAVE_ROTATED = _saving(*_GRANTED, *_MINTED, "refresh_token")
+_SAVE_LATE = _saving(*_GRANTED, *_MINTED, late=True)
+_SAVE_ROTATED_LATE = _saving(*_GRANTED, *_MINTED, "refresh_token", late=True)
 
 
 def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
@@ -223,7 +244,13 @@ def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
         return None
     with given_back_on_error([snapshot.token.pk], worker, using=alias):
         held = read(snapshot.connection.pk, using=alias)
-    return Lease(alias, held, worker, ends) if held.token.lease_owner == worker else None
+    if held.token.lease_owner != worker:
+        return None
+    lease = Lease(alias, held, worker, ends)
+    if ends - time.monotonic() < lease_seconds(snapshot.provider) / 2:  # it had to wait for the row, on its own time
+        lease.give_back()
+        return None
+    return lease
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from django.db.models import F
 
 from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows import circuit
 from django_oauth_flows.flows.durable import harmless_alias, noted
 from django_oauth_flows.flows.history import announce, logger, record
 from django_oauth_flows.flows.lease import free
@@ -68,9 +69,10 @@ def mark_refreshed(lease: Lease, grant: Grant) -> None:
         changes |= {"status": Status.ACTIVE, "reason": ""}
     if changes:
         noted(using, lambda: _change(after, changes, using=using))
-    if provider.alarm or provider.failure_count or provider.circuit_open_until:
+    if provider.alarm:
         row = Provider.objects.using(using).filter(pk=provider.pk)
-        noted(using, lambda: row.update(alarm="", alarm_at=None, failure_count=0, circuit_open_until=None))
+        noted(using, lambda: row.update(alarm="", alarm_at=None))
+    circuit.close(provider, using=using)
     announce(connection_refreshed, connection, using=using)
 
 

@@ -32,7 +32,7 @@ from django_oauth_flows.flows.asking import ask, registration_of
 from django_oauth_flows.flows.counting import counted
 from django_oauth_flows.flows.durable import NOTE_LOCK_TIMEOUT, commits_harm_caller, committing, durable_alias
 from django_oauth_flows.flows.freshness import Freshness, refreshed_lately
-from django_oauth_flows.flows.lease import Lease, acquire, deadline_seconds, lease_seconds
+from django_oauth_flows.flows.lease import Lease, acquire, deadline_left, deadline_seconds, lease_seconds
 from django_oauth_flows.flows.marking import mark_refreshed, needs_reauthorization, raise_alarm
 from django_oauth_flows.flows.policy import judge
 from django_oauth_flows.flows.revocations import SECRETS
@@ -108,6 +108,11 @@ def attempt(lease: Lease, *, seconds: float) -> bool:
 
     Return False if another worker, or a reconnect, was faster: what is stored then is theirs.
     """
+    with circuit.trying(lease):
+        return _attempt(lease, seconds=seconds)
+
+
+def _attempt(lease: Lease, *, seconds: float) -> bool:
     reach(Failpoint.AFTER_LEASE)
     requested_at = lease.snapshot.present()
     try:
@@ -119,7 +124,7 @@ def attempt(lease: Lease, *, seconds: float) -> bool:
             "The stored tokens can no longer be read.", reason=Connection.Reason.UNDECRYPTABLE
         ) from None
     except (ConfigurationError, RequestBlocked) as error:
-        lease.release(failure=error.code, answered=True)
+        lease.release(failure=error.code, answered=not error.in_doubt)
         raise
     except TokenEndpointError as error:
         _failed(lease, error, registration.dialect)
@@ -144,11 +149,18 @@ def _refreshed_early(snapshot: Snapshot) -> Snapshot:
             lease = acquire(snapshot, alias=alias, force=False)
             if lease is None:
                 return snapshot
-            _check_wanted(lease, force=False)
-            attempt(lease, seconds=budget)
+            with suppress(*_NO_ERROR_YET):
+                _check_wanted(lease, force=False)
+                attempt(lease, seconds=min(budget, deadline_left(lease)))
             return _stored(lease)
-    except (CannotPersist, ReauthorizationRequiredError, TokenUnavailable, ConfigurationError, DecryptionError):
+    except CannotPersist:
         return snapshot
+
+
+_NO_ERROR_YET = (
+    CannotPersist, ReauthorizationRequiredError, TokenUnavailable, ConfigurationError, DecryptionError, RequestBlocked,
+)  # fmt: skip
+"""What a refresh may end in without anybody noticing, as long as there is a valid token."""
 
 
 def _obtain(
@@ -168,11 +180,12 @@ def _obtain(
             # Look before you write: of many callers at once, all but the first would only queue for the row.
             leased = still_leased(snapshot, using=alias)
             lease = None if leased else acquire(snapshot, alias=alias, force=force)
-            if lease is not None:
+            if lease is None:
+                _wait_for_winner(snapshot, alias=alias, until=give_up)
+            else:
                 _check_wanted(lease, force=force)
-                attempt(lease, seconds=seconds)
-                return _stored(lease)
-            _wait_for_winner(snapshot, alias=alias, until=give_up)
+                if attempt(lease, seconds=min(seconds, deadline_left(lease))):
+                    return _stored(lease)
             snapshot = read(snapshot.connection.pk, using=alias)
             check_servable(snapshot)
             moved = snapshot.token.generation != first
@@ -237,11 +250,13 @@ def _failed(lease: Lease, error: TokenEndpointError, dialect: Dialect) -> None:
     """Act on the failure policy, and raise; return if a sibling has been faster."""
     snapshot = lease.snapshot
     verdict = judge(error, dialect).value
+    if not verdict.counts_for_circuit:  # it serves others
+        circuit.close(snapshot.provider, using=lease.alias)
     if verdict.ends_connection:
         current = read(snapshot.connection.pk, using=lease.alias)
         if current.token.generation != snapshot.token.generation:
             return
-        doubtful = lease.unanswered > 0 or error.code == "outcome_unknown"
+        doubtful = lease.unanswered > 0 or error.in_doubt
         reason = Connection.Reason.OUTCOME_UNKNOWN if doubtful else Connection.Reason.INVALID_GRANT
         needs_reauthorization(snapshot, reason, lease=lease)
         raise ReauthorizationRequiredError("The service no longer accepts this grant.", reason=reason) from None
@@ -250,7 +265,7 @@ def _failed(lease: Lease, error: TokenEndpointError, dialect: Dialect) -> None:
         raise_alarm(snapshot.provider, code=error.error, using=lease.alias)
     if verdict.counts_for_circuit:
         circuit.note_failure(lease, wait=wait)
-    lease.release(failure=error.error or error.code, answered=not verdict.leaves_doubt, wait=wait)
+    lease.release(failure=error.error or error.code, answered=not (verdict.leaves_doubt or error.in_doubt), wait=wait)
     raise TokenUnavailable(
         "The token could not be refreshed just now.", code=error.code, hint=error.hint, retry_after=error.retry_after
     ) from None

@@ -233,6 +233,7 @@ def _columns(token: Token, holding: Holding, grant: Grant, *, renewable: bool) -
         refresh_token_expires_in=grant.refresh_token_expires_in,
         now=now,
         authorized_at=now,
+        renewable=renewable,
     )
     return {
         "access_token": token.seal("access_token", grant.access_token),

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django_oauth_flows.fields import EncryptedField, ScopeField, Sealed
 from django_oauth_flows.managers import ProviderManager
 from django_oauth_flows.models.provider_rules import TEN_YEARS, problems
+from django_oauth_flows.protocol.placeholders import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -256,7 +257,7 @@ class Provider(Sealed):
     @property
     def has_many_hosts(self) -> bool:
         """Return whether every connection may have a token endpoint of its own: what one does says nothing of the others."""
-        return "{" in self.token_endpoint
+        return any(name not in self.parameters for name in placeholders(self.token_endpoint))
 
     def clean(self) -> None:
         """Refuse a configuration that could not work or would be unsafe; errors name their field."""

@@ -131,7 +131,7 @@ class _Gate(BaseAdapter):
             rewind_body(request)
         newer(use.unsigned(request))
         response = _send(newer, request, stream=stream, timeout=timeout)
-        if response.status_code != HTTPStatus.UNAUTHORIZED:
+        if response.ok:
             self._source.replaced(use.credentials)
         return response
 

@@ -206,3 +206,30 @@ def test_who_will_be_needed_soon_can_be_listed(user: User, fake: FakeProvider) -
     assert list(names) == ["access", "refresh"]
     Connection.objects.update(status="reauthorization_required", reason="invalid_grant")
     assert not Connection.objects.dying(7 * DAY).exists()
+
+
+def test_what_was_observed_ends_no_connection_that_cannot_be_renewed(
+    provider: Provider, browser: Client, silent: FakeProvider
+) -> None:
+    silent.oauth2.issues_refresh_tokens = False
+    Provider.objects.update(learned_access_token_lifetime=600)
+    assert walk(browser, provider).status_code == 303
+    assert Token.objects.get().expires_at is None
+
+
+def test_a_repetition_that_fails_otherwise_teaches_nothing(connection: Connection, silent: FakeProvider) -> None:
+    age(connection, 2 * HOUR)
+    silent.script("api", Answer(401), Answer(503))
+    assert call(connection) == 503
+    assert Provider.objects.get().learned_access_token_lifetime is None
+
+
+def test_an_absolute_lifetime_that_is_entered_later_counts_for_what_does_not_rotate(
+    user: User, fake: FakeProvider
+) -> None:
+    fake.oauth2.rotates = False
+    connection = make_connection(make_provider(fake), user, fake)
+    Provider.objects.update(refresh_token_lifetime=90 * 86400)
+    Connection.objects.update(authorized_at=DatabaseNow() - 80 * DAY)
+    flows.refresh(connection)
+    assert days(Token.objects.get().refresh_token_expires_at) == 10

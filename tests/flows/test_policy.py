@@ -341,3 +341,11 @@ def test_after_a_lost_answer_the_next_attempt_comes_within_the_grace(
     (row,) = Token.objects.annotate(now=DatabaseNow())
     assert row.not_before is not None
     assert most / 3 < (row.not_before - row.now).total_seconds() <= most
+
+
+def test_placeholders_that_staff_have_filled_in_make_one_host_of_it(user: User, fake: FakeProvider) -> None:
+    provider = make_provider(fake, token_endpoint=f"{fake.url}/{{tenant}}", parameters={"tenant": "token"})
+    fake.script("token", *[DOWN] * 20)
+    make_expired(provider, user, fake, 12)
+    (sweep,) = flows.refresh_due(workers=1)
+    assert (sweep.is_given_up, fake.count("token")) == (True, 3)
