@@ -64,14 +64,14 @@ def test_a_lease_that_was_over_before_it_was_won_is_not_used(
     left: int, connection: Connection, fake: FakeProvider
 ) -> None:
     shift_expiry(connection, timedelta(seconds=left))
-    Provider.objects.update(lease_duration=2)
+    Provider.objects.update(lease_duration=4)
     held = threading.Event()
 
     def hold() -> None:
         with transaction.atomic():
             list(Token.objects.select_for_update())
             held.set()
-            time.sleep(2.5)
+            time.sleep(4.5)
         connections.close_all()
 
     said: list[str] = []
