@@ -123,7 +123,7 @@ class Lease:
             if not save.run(using=self.alias, id=token.pk, generation=token.generation, **columns):
                 return False
         present = read(connection.pk, using=self.alias).connection
-        connection.status, connection.reason = present.status, present.reason  # he may have marked it
+        connection.status, connection.reason = present.status, present.reason  # that one may have marked it
         return True
 
     def _bring_up_to_date(self, columns: dict[str, Any]) -> None:
@@ -178,11 +178,8 @@ class Lease:
             authorized_at=connection.authorized_at or requested_at,
             renewable=True,
         )
-        if (grant.refresh_token, grant.refresh_token_expires_in, provider.refresh_token_idle_lifetime) == (
-            None,
-            None,
-            None,
-        ):
+        says_nothing = grant.refresh_token is None and grant.refresh_token_expires_in is None
+        if says_nothing and provider.refresh_token_idle_lifetime is None:
             # The same refresh token, of whose life nothing new is known, lives no longer than was known before.
             dies_at = earliest(token.refresh_token_expires_at, dies_at)
         columns = {

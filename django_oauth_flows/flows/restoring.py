@@ -34,9 +34,9 @@ def settle_restored(
     call again in a minute. ``provider``: the only one to look at. ``batch_size``: rows per transaction. ``advance`` is
     called with the number of rows just dealt with. It may be stopped and repeated.
 
-    ``generation`` stays. An answer to a refresh that began before is stored only if this very lease is in the backup,
-    and then it is the newest there is; any other finds no row to be written to. To bump it would make whoever waits for
-    an answer believe that it has come.
+    ``generation`` stays. An answer to a refresh that began before is stored only if the backup holds the very token that
+    was presented, and then it is the newest there is; any other finds no row to be written to. To bump it would make
+    whoever waits for an answer believe that it has come.
     """
     left = 0
     for batch in _batches(restored(provider=provider), batch_size):
