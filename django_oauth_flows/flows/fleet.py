@@ -214,7 +214,7 @@ def _hand_out(sweep: Sweep, crew: Crew, *, idle: int, share: int, within: timede
         return False
     cap = min(share, max(1, sweep.provider.max_concurrency))
     wanted = min(idle, cap - len(sweep.under_way))
-    if wanted < max(1, cap // 4):  # to claim one at a time would cost as much as to refresh it
+    if wanted < max(1, cap // 3):  # to claim one at a time would cost as much as to refresh it
         return True
     claims, more = sweep.claim(wanted, within)
     for found in claims:
