@@ -187,6 +187,10 @@ def _client_connection(provider: Provider, scopes: tuple[str, ...]) -> Connectio
         record(ConnectionEvent.Kind.AUTHORIZED, connection)
     elif ended.update(status=Connection.Status.ACTIVE, reason="", revoked_at=None):
         record(ConnectionEvent.Kind.REAUTHORIZED, connection)
-    minted = {"client_id": provider.client_id, "configuration_fingerprint": provider.fingerprint()}
+    minted = {
+        "provider": provider,
+        "client_id": provider.client_id,
+        "configuration_fingerprint": provider.fingerprint(),
+    }
     Token.objects.get_or_create(connection=connection, defaults=minted)
     return connection

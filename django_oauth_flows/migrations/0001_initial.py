@@ -884,6 +884,17 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.CASCADE, related_name="token", to="oauth_flows.connection"
                     ),
                 ),
+                (
+                    "provider",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        editable=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="oauth_flows.provider",
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "token",
@@ -1041,7 +1052,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="token",
-            index=models.Index(fields=["next_refresh_at"], name="oauth_flows_token_due"),
+            index=models.Index(fields=["provider", "next_refresh_at"], name="oauth_flows_token_due"),
         ),
         migrations.AddConstraint(
             model_name="token",
