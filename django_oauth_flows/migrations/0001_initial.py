@@ -632,6 +632,7 @@ class Migration(migrations.Migration):
             model_name="connection",
             name="provider",
             field=models.ForeignKey(
+                db_index=False,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="connections",
                 to="oauth_flows.provider",
@@ -642,7 +643,7 @@ class Migration(migrations.Migration):
             name="AuthorizationRequest",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ("state_hash", models.CharField(max_length=64, unique=True)),
+                ("state_hash", models.CharField(max_length=64)),
                 ("session_auth_hash", models.CharField(max_length=64)),
                 ("browser_hash", models.CharField(max_length=64)),
                 ("owner_model", models.CharField(max_length=100)),
@@ -692,7 +693,10 @@ class Migration(migrations.Migration):
                 (
                     "user",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to=settings.AUTH_USER_MODEL
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
                     ),
                 ),
                 (
@@ -718,7 +722,10 @@ class Migration(migrations.Migration):
                 (
                     "provider",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="oauth_flows.provider"
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="oauth_flows.provider",
                     ),
                 ),
             ],
@@ -998,6 +1005,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="authorizationrequest",
             index=models.Index(fields=["expires_at"], name="oauth_flows_request_expiry"),
+        ),
+        migrations.AddConstraint(
+            model_name="authorizationrequest",
+            constraint=models.UniqueConstraint(fields=("state_hash",), name="oauth_flows_request_state"),
         ),
         migrations.AddConstraint(
             model_name="authorizationrequest",
