@@ -30,6 +30,10 @@ def _key(default: Any, reader: Callable[[str, Any], Any], help_text: str) -> Any
     return field(default=default, metadata={"read": reader, "help": help_text})
 
 
+ENDPOINT_KEYS = frozenset({"refresh_endpoint", "second_exchange"})
+"""Keys that name an endpoint which receives secrets: they are part of a provider's fingerprint."""
+
+
 @dataclass(frozen=True, slots=True)
 class SecondExchange:
     """A request that swaps the code's token for another one at once: a short-lived one for one that lives long."""
