@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from django_oauth_flows.protocol.placeholders import expand, is_value, runtime_names
+from django_oauth_flows.protocol.placeholders import decides_host, expand, is_value, runtime_names
 from django_oauth_flows.protocol.urls import check_endpoint, matches_host
 
 if TYPE_CHECKING:
@@ -26,12 +26,6 @@ def as_variables(kept: Mapping[str, Any]) -> dict[str, str]:
 
 def _is_scalar(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST)
-
-
-def decides_host(template: str) -> bool:
-    """Tell whether a variable stands where the URL's host is."""
-    authority = template.partition("://")[2].partition("/")[0] if "://" in template else template.partition("/")[0]
-    return bool(runtime_names(authority))
 
 
 def resolve(template: str, values: Mapping[str, str], *, patterns: Iterable[str], internal: bool) -> str:

@@ -43,7 +43,7 @@ from django_oauth_flows.protocol.userinfo import read_document, userinfo_request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from django_oauth_flows.protocol.dialect import Pairs
+    from django_oauth_flows.protocol.dialect_values import Pairs
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, Credentials
     from django_oauth_flows.protocol.transport import ProtocolResponse
 

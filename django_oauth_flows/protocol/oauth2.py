@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     import requests
 
-    from django_oauth_flows.protocol.dialect import Pairs, SecondExchange
+    from django_oauth_flows.protocol.dialect import SecondExchange
+    from django_oauth_flows.protocol.dialect_values import Pairs
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, TokenResponse
 
 PLAIN = frozenset({"request"})
@@ -176,7 +177,8 @@ class OAuth2Flow:
         if not method:
             return None, {}
         verifier = Secret(secrets.token_urlsafe(VERIFIER_BYTES))
-        challenge = client.create_code_challenge(verifier.reveal(), method)
+        plain = verifier.reveal()  # oauthlib makes nothing of "plain"
+        challenge = client.create_code_challenge(plain, "S256") if method == "S256" else plain
         return verifier, {"code_challenge": challenge, "code_challenge_method": method}
 
     def _swapped(self, first: TokenResponse, swap: SecondExchange) -> TokenResponse:

@@ -9,13 +9,14 @@ from urllib.parse import urlencode, urlsplit
 import requests
 
 from django_oauth_flows.protocol.client_auth import authenticate_client
-from django_oauth_flows.protocol.dialect import is_reserved
 from django_oauth_flows.protocol.placeholders import expand
+from django_oauth_flows.protocol.reserved import is_reserved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from django_oauth_flows.protocol.dialect import Dialect, Pairs
+    from django_oauth_flows.protocol.dialect import Dialect
+    from django_oauth_flows.protocol.dialect_values import Pairs
     from django_oauth_flows.protocol.messages import ClientRegistration, Params
 
 FORM = "application/x-www-form-urlencoded"
