@@ -33,7 +33,7 @@ def fields_of(provider: Provider) -> list[str]:
     return sorted(caught.value.message_dict)
 
 
-@pytest.mark.security("H01", "H05", "M04", "C07")
+@pytest.mark.security("H01", "H05", "M04")
 @pytest.mark.parametrize(
     ("columns", "fields"),
     [
