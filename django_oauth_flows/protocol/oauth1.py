@@ -23,6 +23,7 @@ from django_oauth_flows.exceptions import (
 from django_oauth_flows.protocol.bearing import put_constants, with_parameters
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.identity import find_identity
+from django_oauth_flows.protocol.identity_document import read_document, userinfo_request
 from django_oauth_flows.protocol.keys import sign_rsa
 from django_oauth_flows.protocol.messages import (
     Identity,
@@ -40,7 +41,6 @@ from django_oauth_flows.protocol.oauth1_answers import (
 )
 from django_oauth_flows.protocol.token_request import FORM, encoded, free
 from django_oauth_flows.protocol.transport import send
-from django_oauth_flows.protocol.userinfo import read_document, userinfo_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

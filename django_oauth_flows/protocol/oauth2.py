@@ -19,6 +19,7 @@ from django_oauth_flows.protocol.authorization_request import in_dialect, redire
 from django_oauth_flows.protocol.bearing import put_constants, put_token
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.identity import find_identity
+from django_oauth_flows.protocol.identity_document import read_document, userinfo_request
 from django_oauth_flows.protocol.kept import as_variables
 from django_oauth_flows.protocol.messages import Credentials, Identity, PendingAuthorization, RevocationResult
 from django_oauth_flows.protocol.parsing import parse_token_response, raise_for_error
@@ -31,7 +32,6 @@ from django_oauth_flows.protocol.token_request import (
 )
 from django_oauth_flows.protocol.transport import send
 from django_oauth_flows.protocol.urls import check_endpoint
-from django_oauth_flows.protocol.userinfo import read_document, userinfo_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
