@@ -188,7 +188,7 @@ class Dialect:
     api_token_header: str = _key(
         "", read.header_name, "The header that takes the bare token instead; `Authorization` takes it without a word before it.",
     )  # fmt: skip
-    api_token_parameter: str = _key("", read.free_name, "The query parameter that takes the token instead.")
+    api_token_parameter: str = _key("", read.token_name, "The query parameter that takes the token instead.")
     api_headers: Pairs = _key(
         (), read.headers("client_id", "client_secret", "kept"),
         "Headers of every API call and of userinfo; the caller's own of the same name wins.",

@@ -119,6 +119,11 @@ def free_name(key: str, value: Any) -> str:
     return value
 
 
+def token_name(key: str, value: Any) -> str:
+    """Read the name of the query parameter that takes the token in API calls; ``oauth_token`` is one there."""
+    return "oauth_token" if value == "oauth_token" else free_name(key, value)
+
+
 def header_name(key: str, value: Any) -> str:
     """Read the name of the header that takes the token; "" for none. ``Authorization`` takes it without a scheme."""
     if value == "" or (isinstance(value, str) and value.lower() == "authorization"):
