@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,10 @@ def next_usable(connections: Iterable[Connection], scopes: Iterable[str]) -> Con
 def open_parameters(provider: Provider) -> tuple[str, ...]:
     """Return the placeholders in the provider's addresses that the user has to fill in, such as a shop's name."""
     addresses = [*(getattr(provider, name) for name in (*ENDPOINTS, "api_base_url")), *provider.api_hosts]
+    from django_oauth_flows.protocol.dialect import Dialect  # not needed to load the app
+
+    with suppress(ValueError, TypeError):  # said where it is used
+        addresses += Dialect.from_json(provider.dialect).templates
     names = dict.fromkeys(name for address in addresses for name in placeholders(address))
     return tuple(name for name in names if name not in provider.parameters)
 

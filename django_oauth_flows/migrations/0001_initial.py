@@ -322,7 +322,7 @@ class Migration(migrations.Migration):
                     "code_challenge_method",
                     models.CharField(
                         blank=True,
-                        choices=[("S256", "S256"), ("", "off (dangerous)")],
+                        choices=[("S256", "S256"), ("plain", "plain (dangerous)"), ("", "off (dangerous)")],
                         default="S256",
                         max_length=5,
                         verbose_name="PKCE",

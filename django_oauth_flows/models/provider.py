@@ -68,6 +68,7 @@ class Provider(Sealed):
 
     class CodeChallengeMethod(models.TextChoices):
         S256 = "S256", "S256"
+        PLAIN = "plain", _("plain (dangerous)")
         OFF = "", _("off (dangerous)")
 
     class ResponseMode(models.TextChoices):
@@ -269,8 +270,12 @@ class Provider(Sealed):
         if errors:
             raise ValidationError(errors)
 
-    def registration(self, parameters: Mapping[str, str] | None = None) -> ClientRegistration:
+    def registration(
+        self, parameters: Mapping[str, str] | None = None, *, kept: Mapping[str, Any] | None = None
+    ) -> ClientRegistration:
         """Build the protocol's frozen view of this row, with the values of one connection filled into its endpoints.
+
+        ``kept``: what its provider has said of it, ``Token.extra``; it may decide the API base URL.
 
         Raise :class:`ConfigurationError` if a placeholder has no value or the dialect is not valid, and
         :class:`DecryptionError` if the client's secrets do not open.
@@ -278,7 +283,7 @@ class Provider(Sealed):
         # Only a flow needs the protocol's values; django.setup() goes without building their classes.
         from django_oauth_flows.models.provider_registration import registration
 
-        return registration(self, parameters or {})
+        return registration(self, parameters or {}, kept)
 
     def fingerprint(self, parameters: Mapping[str, str] | None = None) -> str:
         """Return the SHA-256 of what decides where a code or refresh token may go: endpoints, issuer and client.

@@ -14,13 +14,12 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from django_oauth_flows.protocol import dialect_values as read
-from django_oauth_flows.protocol.dialect_values import Pairs, Paths, check_reserved, is_reserved
 from django_oauth_flows.protocol.placeholders import fill, runtime_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["Dialect", "Pairs", "check_reserved", "is_reserved"]
+    from django_oauth_flows.protocol.dialect_values import Pairs, Paths
 
 MAX_SIZE = 20_000
 """Characters of a whole dialect as JSON."""
@@ -28,6 +27,10 @@ MAX_SIZE = 20_000
 
 def _key(default: Any, reader: Callable[[str, Any], Any], help_text: str) -> Any:
     return field(default=default, metadata={"read": reader, "help": help_text})
+
+
+ENDPOINT_KEYS = frozenset({"refresh_endpoint", "second_exchange"})
+"""Keys that name an endpoint which receives secrets: they are part of a provider's fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,29 +7,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from django_oauth_flows.protocol.placeholders import runtime_names
+from django_oauth_flows.protocol.reserved import RESERVED_HEADERS, check_reserved, is_reserved
 from django_oauth_flows.protocol.urls import check_endpoint, check_host_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-RESERVED_PARAMETERS = frozenset(
-    {
-        "client_id", "client_secret", "client_assertion", "client_assertion_type", "code", "code_challenge",
-        "code_challenge_method", "code_verifier", "grant_type", "iss", "nonce", "redirect_uri", "refresh_token",
-        "request", "request_uri", "response_mode", "response_type", "scope", "state",
-    }
-)  # fmt: skip
-"""Parameters that carry a promise of ours; no configuration may set or replace them. ``oauth_*`` is reserved as well."""
-
-RESERVED_HEADERS = frozenset(
-    {
-        "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type", "cookie",
-        "dpop", "expect", "forwarded", "host", "keep-alive", "proxy-authenticate", "proxy-authorization",
-        "proxy-connection", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "via",
-        "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-http-method-override",
-    }
-)  # fmt: skip
-"""Headers that decide who is asked, how much is read, or who we are."""
 
 MAX_TEXT, MAX_ITEMS = 2000, 50
 """Characters of one text, and members of one list or object."""
@@ -44,18 +26,6 @@ _FRAGMENT = re.compile(r"[A-Za-z0-9/_.\-]{1,200}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/\-]{0,199}")
 _PATHS = re.compile(r"\{[^{}]+\}")
 _PLAIN_WORD = re.compile(r"[A-Za-z]{1,40}")
-
-
-def is_reserved(name: str) -> bool:
-    """Tell whether a parameter is the protocol's own."""
-    return name.lower() in RESERVED_PARAMETERS or name.lower().startswith("oauth_")
-
-
-def check_reserved(names: Iterable[str]) -> None:
-    """Raise ``ValueError`` if a name is a reserved protocol parameter."""
-    for name in names:
-        if is_reserved(name):
-            raise ValueError(f"{name!r} is set by the protocol and cannot be configured")
 
 
 def boolean(key: str, value: Any) -> bool:

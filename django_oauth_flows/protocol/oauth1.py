@@ -22,6 +22,7 @@ from django_oauth_flows.exceptions import (
     RequestBlocked,
     TokenEndpointError,
 )
+from django_oauth_flows.protocol.bearing import put_constants, with_parameters
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.identity import find_identity
 from django_oauth_flows.protocol.keys import sign_rsa
@@ -34,16 +35,18 @@ from django_oauth_flows.protocol.messages import (
 )
 from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after
 from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.protocol.token_request import FORM, encoded, free
 from django_oauth_flows.protocol.tokens import is_token
 from django_oauth_flows.protocol.transport import send
+from django_oauth_flows.protocol.userinfo import read_document, userinfo_request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from django_oauth_flows.protocol.dialect_values import Pairs
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, Credentials
     from django_oauth_flows.protocol.transport import ProtocolResponse
 
-FORM = "application/x-www-form-urlencoded"
 PLACEMENTS = {"header": SIGNATURE_TYPE_AUTH_HEADER, "query": SIGNATURE_TYPE_QUERY, "body": SIGNATURE_TYPE_BODY}
 _STRICT_FORM = re.compile(r"[A-Za-z0-9_.\-=&;:%+~,*@!()/?'$]*")
 """What oauthlib takes for a form; browsers and ``curl`` leave more as it is."""
@@ -86,7 +89,13 @@ class OAuth1Flow:
         Our own state rides in the callback's query, since the protocol has none.
         """
         callback = f"{redirect_uri}?{urlencode({'state': state.reveal()})}"
-        members = self._credentials("temporary_credential_endpoint", callback_uri=callback)
+        dialect = self.registration.dialect
+        members = self._credentials(
+            "temporary_credential_endpoint",
+            callback_uri=callback,
+            method=dialect.temporary_request_method,
+            parameters=[*self._scopes(scopes, "temporary"), *self._free(dialect.temporary_parameters)],
+        )
         confirmed = [value for name, value in members if name == "oauth_callback_confirmed"]
         if [value.lower() for value in confirmed] != ["true"]:
             raise AuthorizationError(
@@ -102,15 +111,21 @@ class OAuth1Flow:
             temporary_credentials=TemporaryCredentials(token, token_secret),
         )
         endpoint = endpoint_of(self.registration, "authorization_endpoint")
-        separator = "&" if urlsplit(endpoint).query else "?"
-        return pending, f"{endpoint}{separator}{urlencode({'oauth_token': token.reveal()})}"
+        more = [*self._scopes(scopes, "authorization"), *self._free(self.registration.dialect.authorization_parameters)]
+        return pending, with_parameters(endpoint, [("oauth_token", token.reveal()), *more])
 
     def exchange(self, response: AuthorizationResponse) -> TokenCredentials:
         """Exchange the verifier for token credentials, once. RFC 5849 §2.3."""
         temporary = response.pending.temporary_credentials
         if temporary is None:
             raise AuthorizationError("There are no temporary credentials to exchange.", code="token_mismatch")
-        members = self._credentials("token_endpoint", temporary=temporary, verifier=response.code)
+        members = self._credentials(
+            "token_endpoint",
+            temporary=temporary,
+            verifier=response.code,
+            method=self.registration.dialect.token_request_method,
+            parameters=self._free(self.registration.dialect.token_parameters),
+        )
         token, token_secret = _pair(members)
         extra = {name: value for name, value in members if not name.startswith("oauth_token")}
         return TokenCredentials(token, token_secret, extra)
@@ -118,12 +133,11 @@ class OAuth1Flow:
     def identify(self, credentials: Credentials, extra: Mapping[str, Any]) -> Identity:
         """Find out which account the grant is for; raise :class:`TokenEndpointError` (``identity_unavailable``)."""
 
-        def ask_userinfo() -> ProtocolResponse:
-            url = endpoint_of(self.registration, "userinfo_endpoint")
-            request = requests.Request("GET", url, headers={"Accept": "application/json"})
-            return self._send(request, credentials)
+        def ask_userinfo() -> Any:
+            request = self._signed(userinfo_request(self.registration, credentials), credentials)
+            return read_document(send(request, policy=self.registration.transport), self.registration)
 
-        return find_identity(self.registration.identity, extra, ask_userinfo)
+        return find_identity(self.registration.identity, extra, ask_userinfo, kept=self.registration.kept)
 
     def revoke(self, credentials: Credentials) -> RevocationResult:
         """Revoke token credentials where the server has a place for it: a signed POST. No RFC says how."""
@@ -143,9 +157,24 @@ class OAuth1Flow:
         Raises :class:`RequestBlocked` for what must not be signed: PLAINTEXT without TLS, a URL or form that already has
         ``oauth_`` parameters, or a form that cannot be read.
         """
+        put_constants(prepared, self.registration)
+        return self._signed(prepared, credentials)
+
+    def _signed(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
         return self._sign(
             prepared, resource_owner_key=credentials.access_token, resource_owner_secret=credentials.token_secret
         )
+
+    def _free(self, parameters: Pairs) -> list[tuple[str, str]]:
+        return free(parameters, {"client_id": self.registration.client_id})
+
+    def _scopes(self, scopes: Sequence[str], place: str) -> list[tuple[str, str]]:
+        """Return the scope parameter, if ``place`` is the request that has it here; no RFC knows of scopes."""
+        dialect = self.registration.dialect
+        if not scopes or dialect.oauth1_scopes_in != place:
+            return []
+        name = dict(dialect.authorization_parameter_names).get("scope", "scope")
+        return [(name, self.registration.scope_separator.join(scopes))]
 
     def _credentials(
         self,
@@ -154,12 +183,15 @@ class OAuth1Flow:
         temporary: TemporaryCredentials | None = None,
         verifier: Secret | None = None,
         callback_uri: str | None = None,
+        method: str = "POST",
+        parameters: Sequence[tuple[str, str]] = (),
     ) -> list[tuple[str, str]]:
         """Send one of the two credential requests, signed anew once if the server dislikes our clock or nonce."""
         url = endpoint_of(self.registration, name)
         for may_repeat in (True, False):
-            prepared = requests.Request("POST", url, headers={"Content-Type": FORM}).prepare()
-            prepared.body = ""
+            prepared = encoded(url, parameters, self._headers(), method=method)
+            if method == "POST" and not parameters:
+                prepared.body = ""  # a form without members: the signature may be put there
             signed = self._sign(
                 prepared,
                 resource_owner_key=temporary.token if temporary else None,
@@ -172,6 +204,9 @@ class OAuth1Flow:
                 break
         _raise_for_problem(response)
         return _members(response)
+
+    def _headers(self) -> dict[str, str]:
+        return dict(self._free(self.registration.dialect.token_request_headers))
 
     def _send(self, request: requests.Request, credentials: Credentials) -> ProtocolResponse:
         return send(self.authenticate(request.prepare(), credentials), policy=self.registration.transport)

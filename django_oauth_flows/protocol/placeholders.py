@@ -37,6 +37,12 @@ def runtime_names(template: str) -> tuple[str, ...]:
     return tuple(_VARIABLE.findall(template))
 
 
+def decides_host(template: str) -> bool:
+    """Tell whether a variable stands where the URL's host is."""
+    authority = template.partition("://")[2].partition("/")[0] if "://" in template else template.partition("/")[0]
+    return bool(runtime_names(authority))
+
+
 def is_value(text: str) -> bool:
     """Tell whether ``text`` may stand in a placeholder's place: it cannot change the URL's shape."""
     return _VALUE.fullmatch(text) is not None

@@ -23,7 +23,7 @@ class Quirk:
     token_request: Callable[[ClientRegistration, dict[str, str], dict[str, str]], None] | None = None
     """Change the parameters and headers of a token or refresh request; names and values are as they will be sent."""
     token_response: Callable[[dict[str, Any]], dict[str, Any]] | None = None
-    """Return the members of a token response, given those of the answer; errors included."""
+    """Return the members of a token response, given those of an answer that is no error."""
     api_request: Callable[[ClientRegistration, requests.PreparedRequest, Credentials], None] | None = None
     """Change an API or userinfo request that has its token already: sign it, for example."""
 

@@ -97,7 +97,13 @@ def begin(client: Client, provider: Provider, **form: str) -> str:
 
 
 def consent(authorization_url: str) -> str:
-    """Open the provider's page as the user's browser would, and return where it redirects to."""
+    """Open the provider's page as the user's browser would, and return where it redirects to.
+
+    A one-page application reads what stands behind its route, which no browser sends; here it asks the server as its script would.
+    """
+    page, _, route = authorization_url.partition("#")
+    if "?" in route:
+        authorization_url = f"{page}?{route.partition('?')[2]}"
     with requests.Session() as browser:
         browser.trust_env = False
         browser.verify = False  # the fake's own certificate; nothing secret is sent here

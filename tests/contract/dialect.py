@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django_oauth_flows.protocol.dialect import Dialect, SecondExchange
-from django_oauth_flows.protocol.dialect_values import RESERVED_HEADERS, RESERVED_PARAMETERS
+from django_oauth_flows.protocol.reserved import RESERVED_HEADERS, RESERVED_PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
