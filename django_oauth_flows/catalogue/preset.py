@@ -39,6 +39,7 @@ class Parameter:
     pattern: str = ""  # beside what may stand in an address at all; "" for nothing more
     values: tuple[str, ...] = ()  # the only ones that there are; () for others, too
     example: str = ""
+    for_staff: bool = False  # the site's own, such as the key of its application: never asked of users
 
     def accepts(self, value: str) -> bool:
         """Tell whether the service can have such a value; what may stand in an address is checked elsewhere as well."""
@@ -147,8 +148,14 @@ class Preset:
         return tuple(dict.fromkeys(name for text in texts for name in placeholders(text)))
 
     def staff_parameters(self) -> tuple[str, ...]:
-        """Return the placeholders that decide which domain receives a secret: staff fill them in, never users."""
-        return tuple(dict.fromkeys(n for address in CREDENTIALED for n in decides_domain(getattr(self, address))))
+        """Return the placeholders that staff fill in, never users.
+
+        They decide who receives a secret, or are the site's own; for client credentials alone, there is no user to ask.
+        """
+        if "client_credentials" in self.grant_types and len(self.grant_types) == 1:
+            return self.placeholders()
+        deciding = [n for address in CREDENTIALED for n in decides_domain(getattr(self, address))]
+        return tuple(dict.fromkeys(deciding + [known.name for known in self.parameters if known.for_staff]))
 
     def parameter(self, name: str) -> Parameter:
         """Return what is known of a placeholder."""

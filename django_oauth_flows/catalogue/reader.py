@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_PARAMETER_KEYS = frozenset({"example", "help", "pattern", "values"})
 
 
 def text(value: Any) -> str:
@@ -54,9 +53,9 @@ def texts_of(value: Any, *keys: str) -> dict[str, str]:
 
 def parameter(value: Any) -> dict[str, Any]:
     """Read what is known of a placeholder; its pattern is one that Python and browsers read alike."""
-    if unknown := sorted(set(mapping(value)) - _PARAMETER_KEYS):
+    if unknown := sorted(set(mapping(value)) - set(_PARAMETER)):
         raise ValueError(f"unknown key {unknown[0]!r}")
-    read: dict[str, Any] = {name: texts(item) if name == "values" else text(item) for name, item in value.items()}
+    read: dict[str, Any] = {name: _PARAMETER[name](item) for name, item in value.items()}
     re.compile(read.get("pattern", ""))
     return read
 
@@ -101,3 +100,12 @@ def one_of(*choices: str) -> Callable[[Any], str]:
         return str(value)
 
     return read
+
+
+_PARAMETER: dict[str, Callable[[Any], Any]] = {
+    "example": text,
+    "for_staff": boolean,
+    "help": text,
+    "pattern": text,
+    "values": texts,
+}
