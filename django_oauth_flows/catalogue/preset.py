@@ -41,11 +41,20 @@ class Parameter:
     example: str = ""
     for_staff: bool = False  # the site's own, such as the key of its application: never asked of users
 
+    @property
+    def as_pattern(self) -> str:
+        """Return what a value must match, as one regular expression; "" for anything."""
+        return "|".join(map(re.escape, self.values)).replace("\\-", "-") if self.values else self.pattern
+
+    @property
+    def meaning(self) -> str:
+        """Say in a line what it is and what it looks like."""
+        looks = f"one of {', '.join(self.values)}" if self.values else f"such as {self.example}" if self.example else ""
+        return ", ".join(text for text in (self.help, looks) if text)
+
     def accepts(self, value: str) -> bool:
         """Tell whether the service can have such a value; what may stand in an address is checked elsewhere as well."""
-        if self.values:
-            return value in self.values
-        return not self.pattern or re.fullmatch(self.pattern, value) is not None
+        return not self.as_pattern or re.fullmatch(self.as_pattern, value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +174,22 @@ class Preset:
         """Return what the entry says for the columns of ``Provider``, as that stores it; what is unknown is absent."""
         found = {name: getattr(self, name) for name in COLUMNS if getattr(self, name) not in ("", None, ())}
         found |= {name: list(found[name]) for name in ("api_hosts",) if name in found}
-        if self.dialect:
-            found["dialect"] = dict(self.dialect)
+        if dialect := {**self.dialect, **self._placeholders_explained()}:
+            found["dialect"] = dialect
         if self.protocol == "oauth2":
             found["code_challenge_method"] = self.code_challenge_method
             found.setdefault("token_endpoint_auth_method", UNLESS_TOLD_OTHERWISE)
         return found
+
+    def _placeholders_explained(self) -> dict[str, dict[str, str]]:
+        """Return what the connect form says of the placeholders that users fill in, in the dialect's own keys."""
+        for_staff = self.staff_parameters()
+        asked = [parameter for parameter in self.parameters if parameter.name not in for_staff]
+        said = {
+            "placeholder_patterns": {p.name: p.as_pattern for p in asked if p.as_pattern},
+            "placeholder_help": {p.name: p.meaning for p in asked if p.meaning},
+        }
+        return {key: texts for key, texts in said.items() if texts}
 
 
 COLUMNS = (

@@ -55,11 +55,7 @@ def check_parameters(preset: Preset, parameters: Mapping[str, str]) -> None:
 
 def describe(preset: Preset, name: str) -> str:
     """Say in a line what a parameter is: its values, or what it means and looks like."""
-    parameter = preset.parameter(name)
-    if parameter.values:
-        return f"one of {', '.join(parameter.values)}"
-    example = f"such as {parameter.example}" if parameter.example else ""
-    return ", ".join(text for text in (parameter.help, example) if text) or "a value for its addresses"
+    return preset.parameter(name).meaning or "a value for its addresses"
 
 
 def row_from_preset(

@@ -108,9 +108,13 @@ def _provider(preset: Preset, fake: FakeProvider, *, ca_bundle: str) -> Provider
     return row
 
 
+SAMPLES = ("x1", "12345", "0123456789", "AN0123", "00000000-0000-0000-0000-000000000000")
+
+
 def _value(preset: Preset, name: str) -> str:
     parameter = preset.parameter(name)
-    return next(iter(parameter.values), "") or parameter.example or "x1"
+    tried = (*parameter.values, *filter(None, [parameter.example]), *SAMPLES)
+    return next(value for value in tried if parameter.accepts(value))
 
 
 def _call(connection: Connection) -> None:
