@@ -18,9 +18,7 @@ from requests_oauthlib import OAuth1
 from django_oauth_flows.exceptions import (
     AuthorizationError,
     ConfigurationError,
-    ProviderUnreachable,
     RequestBlocked,
-    TokenEndpointError,
 )
 from django_oauth_flows.protocol.bearing import put_constants, with_parameters
 from django_oauth_flows.protocol.endpoints import endpoint_of
@@ -33,10 +31,14 @@ from django_oauth_flows.protocol.messages import (
     TemporaryCredentials,
     TokenCredentials,
 )
-from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after
-from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.protocol.oauth1_answers import (
+    CLOCK_PROBLEMS,
+    problem_of,
+    raise_for_problem,
+    read_members,
+    read_pair,
+)
 from django_oauth_flows.protocol.token_request import FORM, encoded, free
-from django_oauth_flows.protocol.tokens import is_token
 from django_oauth_flows.protocol.transport import send
 from django_oauth_flows.protocol.userinfo import read_document, userinfo_request
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
     from django_oauth_flows.protocol.dialect_values import Pairs
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, Credentials
+    from django_oauth_flows.protocol.secret import Secret
     from django_oauth_flows.protocol.transport import ProtocolResponse
 
 PLACEMENTS = {"header": SIGNATURE_TYPE_AUTH_HEADER, "query": SIGNATURE_TYPE_QUERY, "body": SIGNATURE_TYPE_BODY}
@@ -52,10 +55,6 @@ _STRICT_FORM = re.compile(r"[A-Za-z0-9_.\-=&;:%+~,*@!()/?'$]*")
 """What oauthlib takes for a form; browsers and ``curl`` leave more as it is."""
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-CLOCK_PROBLEMS = frozenset({"timestamp_refused", "nonce_used"})
-CLIENT_PROBLEMS = frozenset(
-    {"consumer_key_unknown", "consumer_key_rejected", "consumer_key_refused", "signature_invalid"}
-)
 
 
 def _rsa(digest: str) -> Any:
@@ -103,7 +102,7 @@ class OAuth1Flow:
                 code="callback_not_confirmed",
                 hint="It may speak OAuth 1.0 without the correction of 2009, which is not safe to use.",
             )
-        token, token_secret = _pair(members)
+        token, token_secret = read_pair(members)
         pending = PendingAuthorization(
             self.registration,
             redirect_uri,
@@ -126,7 +125,7 @@ class OAuth1Flow:
             method=self.registration.dialect.token_request_method,
             parameters=self._free(self.registration.dialect.token_parameters),
         )
-        token, token_secret = _pair(members)
+        token, token_secret = read_pair(members)
         extra = {name: value for name, value in members if not name.startswith("oauth_token")}
         return TokenCredentials(token, token_secret, extra)
 
@@ -148,7 +147,7 @@ class OAuth1Flow:
         )
         # 401: the server does not know the token any more, which is what was asked for.
         if response.status != requests.codes.unauthorized:
-            _raise_for_problem(response)
+            raise_for_problem(response)
         return RevocationResult("revoked")
 
     def authenticate(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
@@ -200,10 +199,10 @@ class OAuth1Flow:
                 callback_uri=callback_uri,
             )
             response = send(signed, policy=self.registration.transport)
-            if not (may_repeat and _problem(response) in CLOCK_PROBLEMS):
+            if not (may_repeat and problem_of(response) in CLOCK_PROBLEMS):
                 break
-        _raise_for_problem(response)
-        return _members(response)
+        raise_for_problem(response)
+        return read_members(response)
 
     def _headers(self) -> dict[str, str]:
         return dict(self._free(self.registration.dialect.token_request_headers))
@@ -322,53 +321,3 @@ def _as_strict_form(body: Any) -> str:
 
 def _has_protocol_parameters(query: str) -> bool:
     return any(name.lower().startswith("oauth_") for name, _ in parse_qsl(query, keep_blank_values=True))
-
-
-def _members(response: ProtocolResponse) -> list[tuple[str, str]]:
-    """Return the form members of a credential response, none of the protocol's twice."""
-    try:
-        members = parse_qsl(
-            response.body.decode().strip(), keep_blank_values=True, strict_parsing=True, max_num_fields=100
-        )
-    except ValueError:
-        raise TokenEndpointError("The service's answer is not what OAuth prescribes.", status=response.status) from None
-    names = [name for name, _ in members if name.startswith("oauth_") and name != "oauth_callback_confirmed"]
-    if len(names) != len(set(names)):
-        raise TokenEndpointError("The service's answer contains a parameter twice.", status=response.status)
-    return members
-
-
-def _pair(members: list[tuple[str, str]]) -> tuple[Secret, Secret]:
-    values = dict(members)
-    token, token_secret = values.get("oauth_token", ""), values.get("oauth_token_secret", "")
-    if not is_token(token) or not is_token(token_secret):
-        raise TokenEndpointError("The service's answer contains no usable token and secret.")
-    return Secret(token), Secret(token_secret)
-
-
-def _problem(response: ProtocolResponse) -> str:
-    """Return the ``oauth_problem`` that the answer names, in its body or its challenge, "" if none."""
-    text = response.body[:2000].decode("utf-8", "replace")
-    if "oauth_problem=" not in text:
-        text = response.headers.get("www-authenticate", "").replace('"', "").replace(",", "&").replace(" ", "&")
-    problem = dict(parse_qsl(text[:2000])).get("oauth_problem", "")
-    return excerpt(problem, length=100)
-
-
-def _raise_for_problem(response: ProtocolResponse) -> None:
-    status, problem = response.status, _problem(response)
-    if status == requests.codes.too_many_requests or status >= requests.codes.internal_server_error:
-        wait = parse_retry_after(response.headers.get("retry-after", ""))
-        raise ProviderUnreachable("The service cannot answer just now.", status=status, retry_after=wait)
-    if problem in CLOCK_PROBLEMS:
-        raise TokenEndpointError(
-            "The service refuses the time or the number of our request.",
-            code="clock_refused",
-            hint="Check that this server's clock is right.",
-            error=problem,
-            status=status,
-        )
-    if problem or status >= requests.codes.bad_request:
-        refused = problem in CLIENT_PROBLEMS or (status == requests.codes.unauthorized and not problem)
-        code = "invalid_client" if refused else "provider_error" if problem else "bad_response"
-        raise TokenEndpointError("The service refused the request.", code=code, error=problem, status=status)

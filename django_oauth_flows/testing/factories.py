@@ -107,7 +107,11 @@ def consent(authorization_url: str) -> str:
     with requests.Session() as browser:
         browser.trust_env = False
         browser.verify = False  # the fake's own certificate; nothing secret is sent here
-        return browser.get(authorization_url, allow_redirects=False, timeout=10).headers["Location"]
+        page_shown = browser.get(authorization_url, allow_redirects=False, timeout=10)
+    if "Location" not in page_shown.headers:
+        message = f"the authorization page answered with {page_shown.status_code}: {page_shown.text[:200]}"
+        raise AssertionError(message)
+    return page_shown.headers["Location"]
 
 
 def answer(client: Client, callback_url: str) -> HttpResponse:

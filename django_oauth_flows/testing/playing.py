@@ -11,11 +11,11 @@ import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
-from django_oauth_flows.protocol.dialect import Dialect
 from django_oauth_flows.testing.documents import as_xml, expiry, put
 from django_oauth_flows.testing.faults import Answer
+from django_oauth_flows.testing.played import Played
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,54 +23,23 @@ if TYPE_CHECKING:
     from django_oauth_flows.testing.server import FakeProvider, Received
 
 FORM = "application/x-www-form-urlencoded"
-URLS = {
-    "authorization_endpoint": "authorize",
-    "token_endpoint": "token",
-    "temporary_credential_endpoint": "temporary",
-    "revocation_endpoint": "revoke",
-    "userinfo_endpoint": "userinfo",
-}
-"""Columns with an address, and what the fake calls the endpoint."""
-
 _NAME = re.compile(r"\{([^{}]+)\}")
-_SAID_HEAD = re.compile(r"\{kept\.([^{}]+)\}")
 
 
 class _Refused(Exception):
     """Why a request is not in the dialect."""
 
 
-class Player:
-    """One server: made by ``FakeProvider.play``. ``subject`` is the id that its accounts are known by."""
+class Player(Played):
+    """Speaks for what is played: made by ``FakeProvider.play``."""
 
     def __init__(self, fake: FakeProvider, columns: Mapping[str, Any]) -> None:
-        self._fake, self._given = fake, dict(columns)
-        self.dialect = Dialect.from_json(dict(columns.get("dialect") or {}))
-        self.oauth1 = columns.get("protocol") == "oauth1"
-        self._auth = columns.get("token_endpoint_auth_method", "client_secret_basic")
-        self.subject = ""
-        self.said: dict[str, str] = {
-            name: f"said{number}"
-            for number, name in enumerate((*self.dialect.kept_token_fields, *self.dialect.kept_callback_parameters))
-        }
-        for address in (columns.get("api_base_url", ""), columns.get("userinfo_endpoint", "")):
-            if (head := _SAID_HEAD.match(address)) is not None:
-                self.said[head[1]] = f"{fake.url}/said"
-        self.columns = self._moved()
-        self._patterns = [
-            (name, _pattern(self.columns[column])) for column, name in URLS.items() if self.columns.get(column)
-        ]
-        for key, url in self._dialect_urls().items():
-            self._patterns.append((key, _pattern(url)))
-        self._document = self._identity()
+        super().__init__(fake, columns)
+        self._first: set[str] = set()  # tokens that are only good for being exchanged
         server = fake.oauth2
         server.public = self._auth == "none"
         server.code_challenge_method = columns.get("code_challenge_method", "S256")
         server.issues_refresh_tokens = not self.dialect.refreshes_with_access_token
-
-    def endpoint(self, path: str) -> str:
-        """Return which endpoint a path is; "api" for any other."""
-        return next((name for name, pattern in self._patterns if pattern.fullmatch(path)), "api")
 
     def answer(self, request: Received) -> Answer:
         """Answer a request in the dialect."""
@@ -101,6 +70,7 @@ class Player:
         self._demand_constants(self.dialect.authorization_parameters, plain)
         scopes = _split(plain.get("scope", ""), self._given.get("scope_separator") or " ")
         if second := self.dialect.second_scope_parameter:
+            _demand(not any(scope.startswith(f"{second}:") for scope in scopes), "second scope")
             scopes += [
                 f"{second}:{item}" for item in _split(plain.pop(second, ""), self._given.get("scope_separator") or " ")
             ]
@@ -137,6 +107,7 @@ class Player:
         swap = dialect.second_exchange
         if swap is not None and plain.get("grant_type") == swap.grant_type and swap.token_parameter in plain:
             return self._swap(request, plain[swap.token_parameter])
+        _demand(plain.get("grant_type") not in dict(dialect.grant_type_values), "grant_type")
         plain["grant_type"] = grants.get(plain.get("grant_type", ""), plain.get("grant_type", ""))
         if not plain["grant_type"]:
             plain["grant_type"] = "authorization_code" if "code" in plain else "refresh_token"
@@ -154,6 +125,8 @@ class Player:
             plain["redirect_uri"] = self._fake.oauth2.redirect_uri_of(plain.get("code", ""))
         body = urlencode(plain).encode()
         answer = self._fake.oauth2.token(replace(request, method="POST", headers=headers, body=body))
+        if dialect.second_exchange is not None and not refreshes and isinstance(answer.body, dict):
+            self._first.add(answer.body.get("access_token", ""))
         return self._spoken(answer)
 
     def _parameters(self, request: Received) -> dict[str, str]:
@@ -199,7 +172,7 @@ class Player:
 
     def _by_access_token(self, token: str) -> Answer:
         server = self._fake.oauth2
-        grant = server.grant_of(token)
+        grant = server.grant_of(token) if token not in self._first else None
         if grant is None:
             return self._spoken(Answer(400, {"error": "invalid_grant"}))
         grant.access.pop(token)
@@ -299,11 +272,11 @@ class Player:
 
     def _bearing(self, request: Received, *, scheme: str = "") -> Received:
         """Return the request with its token, taken from where the dialect has it, as a bearer token."""
-        if self.oauth1:
-            return request
         dialect, headers, query = self.dialect, dict(request.headers), dict(request.query)
         self._demand_headers(dialect.api_headers, request)
         self._demand_constants(dialect.api_parameters, query)
+        if self.oauth1:
+            return request
         given = headers.pop("authorization", "")
         if scheme == "none":
             _demand(not given, "authorization")
@@ -321,6 +294,7 @@ class Player:
         else:
             word, _, token = given.partition(" ")
             _demand(word == (scheme or dialect.api_auth_scheme), "scheme")
+        _demand(token not in self._first, "the token before its exchange")
         return replace(request, headers={**headers, "authorization": f"Bearer {token}"})
 
     def _revoke(self, request: Received) -> Answer:
@@ -329,7 +303,9 @@ class Player:
         sent = self._parameters(request) if request.method != "POST" or request.body or request.query else {}
         names = dict(dialect.token_parameter_names)
         plain = {self._original(name, names): value for name, value in sent.items()}
+        _demand(("token" in plain) == (dialect.revocation_token_parameter == "token"), "token")
         if dialect.revocation_token_parameter:
+            _demand(dialect.revocation_token_parameter in plain, "token")
             plain["token"] = plain.pop(dialect.revocation_token_parameter)
         if dialect.revocation_authentication == "token":
             bearing = self._bearing(replace(request, headers={**request.headers}), scheme="")
@@ -360,54 +336,6 @@ class Player:
             if not _NAME.search(text):
                 _demand(request.headers[name.lower()] == text, name)
 
-    def _identity(self) -> list[tuple[str, Any]]:
-        """Settle the account's id and name; return where they stand in the identity's document."""
-        given, dialect = self._given, self.dialect
-        server = self._fake.oauth1 if self.oauth1 else self._fake.oauth2
-        places: list[tuple[str, Any]] = []
-        if given.get("identity_source", "none") == "none":
-            return places
-        if template := dialect.subject_template:
-            self.subject = template
-            for number, path in enumerate(_NAME.findall(template)):
-                value = self.said[path.removeprefix("kept.")] if path.startswith("kept.") else f"part{number}"
-                self.subject = self.subject.replace("{" + path + "}", value, 1)
-                if not path.startswith("kept."):
-                    places.append((path, value))
-        else:
-            self.subject = server.subject
-            places.append((given.get("subject_path", "sub"), dialect.subject_prefix + server.subject))
-        if (label := given.get("label_path", "")) and label not in dict(places):
-            places.append((label, server.name))
-        return places
-
-    def _moved(self) -> dict[str, Any]:
-        """Return the columns with every address on the fake, its host the first step of the path."""
-        moved = dict(self._given)
-        for column in (*URLS, "api_base_url"):
-            if moved.get(column):
-                moved[column] = self._here(moved[column])
-        dialect = dict(moved.get("dialect") or {})
-        if dialect.get("refresh_endpoint"):
-            dialect["refresh_endpoint"] = self._here(dialect["refresh_endpoint"])
-        if dialect.get("second_exchange"):
-            swap = dialect["second_exchange"]
-            dialect["second_exchange"] = {**swap, "endpoint": self._here(swap["endpoint"])}
-        if dialect.get("api_host_patterns"):
-            dialect["api_host_patterns"] = [urlsplit(self._fake.url).netloc]
-        return {**moved, "dialect": dialect, "api_hosts": [], "internal": True}
-
-    def _here(self, url: str) -> str:
-        return url if url.startswith("{kept.") else f"{self._fake.url}/{url.partition('://')[2]}"
-
-    def _dialect_urls(self) -> dict[str, str]:
-        swap = self.columns["dialect"].get("second_exchange") or {}
-        urls = {
-            "refresh_endpoint": self.columns["dialect"].get("refresh_endpoint", ""),
-            "second_exchange": swap.get("endpoint", ""),
-        }
-        return {key: url for key, url in urls.items() if url}
-
 
 def _demand(is_so: bool, what: str) -> None:
     if not is_so:
@@ -416,12 +344,3 @@ def _demand(is_so: bool, what: str) -> None:
 
 def _split(text: str, separator: str) -> list[str]:
     return [part for part in text.split(separator) if part]
-
-
-def _pattern(url: str) -> re.Pattern[str]:
-    path = url.partition("://")[2].partition("?")[0]
-    path = path[path.find("/") :] if "/" in path else "/"
-    if url.startswith("{kept."):
-        path = "/said" + url.partition("}")[2].partition("?")[0]
-    pieces = re.split(r"\{[^{}]+\}", path)
-    return re.compile("[^/]+".join(re.escape(piece) for piece in pieces))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from django_oauth_flows import flows
+from django_oauth_flows.exceptions import OAuthFlowsError
 from django_oauth_flows.models import Connection, Revocation
 from django_oauth_flows.testing.factories import make_provider, shift_expiry, walk
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.test import Client
 
+    from django_oauth_flows.models import Provider
     from django_oauth_flows.testing import FakeProvider
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -199,6 +201,7 @@ DIALECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"kept_token_fields": ["instance_url"], "api_host_patterns": ["*.salesforce.com"]},
     ),
     "revocation by the token": ({}, {"revocation_authentication": "token", "revocation_request_method": "GET", "revocation_token_parameter": ""}),
+    "revocation under another name": ({}, {"revocation_token_parameter": "access_token"}),
     "revocation by DELETE": ({}, {"revocation_request_method": "DELETE"}),
     "oauth1": (OAUTH1, {}),
     "oauth1 GET": (OAUTH1, {"temporary_request_method": "GET", "token_request_method": "GET"}),
@@ -223,35 +226,60 @@ DIALECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+SEEN_ELSEWHERE = {
+    "raw_basic_auth",  # the fake's client has nothing to encode
+    "authorization_fragment", "authorization_route", "unquoted_parameters",  # what no server is sent, or cannot tell apart
+    "api_host_patterns",  # the fake has one host
+}  # fmt: skip
+"""Keys that a server of the dialect does not miss; other tests do."""
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 def test_a_server_of_this_dialect_is_walked_through(name: str, fake: FakeProvider, client: Client, user: User) -> None:
     columns, dialect = DIALECTS[name]
     provider = make_provider(fake, **fake.play({**BASE, **columns, "dialect": dialect}))
     provider.full_clean()
     client.force_login(user)
+    _walk_through(fake, client, provider)
 
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [(name, key) for name, (_, dialect) in DIALECTS.items() for key in dialect if key not in SEEN_ELSEWHERE],
+)
+def test_a_server_of_this_dialect_is_not_walked_through_by_who_leaves_out_a_key(
+    name: str, key: str, fake: FakeProvider, client: Client, user: User
+) -> None:
+    columns, dialect = DIALECTS[name]
+    played = fake.play({**BASE, **columns, "dialect": dialect})
+    poorer = {said: value for said, value in played["dialect"].items() if said != key}
+    provider = make_provider(fake, **{**played, "dialect": poorer})
+    client.force_login(user)
+    with pytest.raises((AssertionError, OAuthFlowsError, ValueError)):
+        _walk_through(fake, client, provider)
+
+
+def _walk_through(fake: FakeProvider, client: Client, provider: Provider) -> None:
+    """Connect, call, refresh, call and disconnect; fail wherever something is not as it should be."""
     answer = walk(client, provider)
     assert answer.status_code == 303, _refusals(fake)
-    connection = Connection.objects.get()
-    assert fake.played is not None
-    assert connection.subject == fake.played.subject
+    connection, played = Connection.objects.get(), fake.played
+    assert played is not None
+    assert connection.subject == played.subject
     assert connection.granted_scopes
-    if provider.label_path:
-        assert connection.label == "Ada Lovelace"
-    kept = {*dialect.get("kept_token_fields", ()), *dialect.get("kept_callback_parameters", ())}
-    assert connection.token.extra == {key: fake.played.said[key] for key in kept}
-
+    assert not provider.label_path or connection.label == "Ada Lovelace"
+    assert connection.token.extra == played.said
     with flows.session(connection) as http:
         assert http.get("/echo", params={"a": "1"}).json()["path"].endswith("/echo"), _refusals(fake)
     if provider.protocol == "oauth2":
         assert connection.token.expires_at is not None
+        lifetime = connection.token.expires_at - connection.token.issued_at
+        assert timedelta(minutes=59) < lifetime < timedelta(minutes=61)
         shift_expiry(connection, timedelta(minutes=2))
         assert flows.refresh(connection).refreshed, _refusals(fake)
         assert http.get("/echo").ok, _refusals(fake)
-
     flows.revoke(connection)
-    revoked = Revocation.objects.get()
-    assert revoked.outcome == Revocation.Outcome.REVOKED, _refusals(fake)
+    assert Revocation.objects.get().outcome == Revocation.Outcome.REVOKED, _refusals(fake)
 
 
 def _refusals(fake: FakeProvider) -> list[tuple[str, str]]:

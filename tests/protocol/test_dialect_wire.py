@@ -74,6 +74,11 @@ def test_the_query_of_the_endpoint_itself_is_left_alone(register: Any, fake: Fak
     assert parts.fragment == "wx"
 
 
+def test_a_one_page_application_finds_its_query_behind_its_route(register: Any, fake: FakeProvider) -> None:
+    url = start(register(fake, dialect=dialect(authorization_route="/oauth/authorize")))
+    assert url.startswith(f"{fake.url}/authorize#/oauth/authorize?response_type=code&client_id=fake-client&")
+
+
 @pytest.mark.security("B16", "B17", "B18")
 @pytest.mark.parametrize(
     ("params", "code"),
