@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from django_oauth_flows.models.provider_preset import Change
     from django_oauth_flows.protocol.messages import ClientRegistration
+    from django_oauth_flows.protocol.secret import Secret
 
 Seconds = models.PositiveIntegerField
 AT_MOST_TEN_YEARS = MaxValueValidator(TEN_YEARS)
@@ -291,6 +293,38 @@ class Provider(Sealed):
         from django_oauth_flows.models.provider_registration import fingerprint
 
         return fingerprint(self, parameters or {})
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str,
+        *,
+        client_id: str,
+        client_secret: Secret | None = None,
+        slug: str = "",
+        parameters: Mapping[str, str] | None = None,
+    ) -> Provider:
+        """Return a row with what the catalogue's entry says, not saved: call ``full_clean()`` and ``save()``.
+
+        ``parameters`` fill the placeholders that decide whose server it is; the others are left to the users' form.
+
+        Raises :class:`ConfigurationError` (``preset_unknown``, ``preset_parameters``).
+        """
+        from django_oauth_flows.models.provider_preset import known_preset, row_from_preset
+
+        row = row_from_preset(cls, known_preset(preset), client_id=client_id, slug=slug, parameters=parameters or {})
+        if client_secret is not None:
+            row.seal("client_secret", client_secret)
+        return row
+
+    def preset_changes(self) -> list[Change]:
+        """Return where the row and the catalogue's entry that it was copied from differ today; nothing is changed.
+
+        Raise :class:`ConfigurationError` (``preset_unknown``) if the entry has left the catalogue.
+        """
+        from django_oauth_flows.models.provider_preset import changes
+
+        return changes(self)
 
     def keep_client_secret(self, *, until: datetime) -> None:
         """Keep the present client secret beside the one that is about to replace it: both are tried until then.

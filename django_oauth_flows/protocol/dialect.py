@@ -10,6 +10,7 @@ joined by dots (``data.users.0.id``), or, beginning with a slash, a JSON pointer
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 MAX_SIZE = 20_000
 """Characters of a whole dialect as JSON."""
+
+
+MAX_PLACEHOLDER = 200
+"""Characters of what is filled into a placeholder."""
 
 
 def _key(default: Any, reader: Callable[[str, Any], Any], help_text: str) -> Any:
@@ -191,7 +196,7 @@ class Dialect:
     api_token_header: str = _key(
         "", read.header_name, "The header that takes the bare token instead; `Authorization` takes it without a word before it.",
     )  # fmt: skip
-    api_token_parameter: str = _key("", read.free_name, "The query parameter that takes the token instead.")
+    api_token_parameter: str = _key("", read.token_name, "The query parameter that takes the token instead.")
     api_headers: Pairs = _key(
         (), read.headers("client_id", "client_secret", "kept"),
         "Headers of every API call and of userinfo; the caller's own of the same name wins.",
@@ -240,6 +245,14 @@ class Dialect:
         "Which request names the scopes, as `scope` or as `authorization_parameter_names` says.",
     )  # fmt: skip
 
+    # What users fill in
+    placeholder_patterns: Pairs = _key(
+        (), read.patterns,
+        "What users may fill into a placeholder, as a regular expression that Python and browsers read alike, beside the rule "
+        "for all of them.",
+    )  # fmt: skip
+    placeholder_help: Pairs = _key((), read.labels, "What the form says about a placeholder.")
+
     # What only code can say
     quirk: str = _key("", read.quirk, "The name of a deviation that is code.")
 
@@ -267,6 +280,11 @@ class Dialect:
                 self.second_exchange, endpoint=fill(self.second_exchange.endpoint, values)
             )
         return replace(self, **changes) if changes else self
+
+    def accepts(self, name: str, value: str) -> bool:
+        """Tell whether users may fill ``value`` into this placeholder; whether addresses can take it, :func:`fill` says."""
+        pattern = dict(self.placeholder_patterns).get(name)
+        return pattern is None or re.fullmatch(pattern, value[:MAX_PLACEHOLDER]) is not None
 
     @property
     def endpoints(self) -> dict[str, str]:

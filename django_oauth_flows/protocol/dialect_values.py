@@ -13,8 +13,8 @@ from django_oauth_flows.protocol.urls import check_endpoint, check_host_pattern
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-MAX_TEXT, MAX_ITEMS = 2000, 50
-"""Characters of one text, and members of one list or object."""
+MAX_TEXT, MAX_ITEMS, MAX_LABEL = 2000, 50, 400
+"""Characters of one text, members of one list or object, and characters of what stands on a form."""
 
 Pairs = tuple[tuple[str, str], ...]
 Paths = tuple[tuple[str, tuple[str, ...]], ...]
@@ -89,6 +89,11 @@ def free_name(key: str, value: Any) -> str:
     return value
 
 
+def token_name(key: str, value: Any) -> str:
+    """Read the name of the query parameter that takes the token in API calls; ``oauth_token`` is one there."""
+    return "oauth_token" if value == "oauth_token" else free_name(key, value)
+
+
 def header_name(key: str, value: Any) -> str:
     """Read the name of the header that takes the token; "" for none. ``Authorization`` takes it without a scheme."""
     if value == "" or (isinstance(value, str) and value.lower() == "authorization"):
@@ -152,6 +157,24 @@ def token_parameters(*variables: str) -> Callable[[str, Any], Pairs]:
         return tuple(value.items())
 
     return read
+
+
+def patterns(key: str, value: Any) -> Pairs:
+    """Read regular expressions by the name of what they must match."""
+    for name, pattern in labels(key, value):
+        try:
+            re.compile(pattern)
+        except re.error as problem:
+            raise ValueError(f"{key!r}: {name!r}: {problem}") from None
+    return tuple(value.items())
+
+
+def labels(key: str, value: Any) -> Pairs:
+    """Read short texts by name."""
+    _check_object(key, value)
+    if any(len(text) > MAX_LABEL for text in value.values()):
+        raise ValueError(f"{key!r}: a text may have {MAX_LABEL} characters")
+    return tuple(value.items())
 
 
 def headers(*variables: str) -> Callable[[str, Any], Pairs]:
