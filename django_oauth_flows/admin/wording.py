@@ -42,6 +42,7 @@ DANGERS = {
     "internal": gettext_lazy("internal"),
     "plaintext": gettext_lazy("PLAINTEXT signatures"),
     "raw_basic_auth": gettext_lazy("unencoded client credentials"),
+    "unverified_id_tokens": gettext_lazy("unverified ID tokens"),
 }
 """Dangerous settings of a provider, in the list of providers."""
 

@@ -89,6 +89,11 @@ DANGERS = {
         "sends its client credentials without the encoding of RFC 6749 §2.3.1",
         'remove "raw_basic_auth" from its dialect',
     ),
+    "unverified_id_tokens": (
+        "oauth_flows.W014",
+        "asks for the scope openid, but its ID tokens cannot be verified and are ignored",
+        "issuer and jwks_uri, as the service's /.well-known/openid-configuration names them",
+    ),
 }
 """Id, what is so, and the remedy."""
 

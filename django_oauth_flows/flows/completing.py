@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
@@ -11,6 +12,7 @@ from django.db import Error, router
 from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlowsError
 from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.flows.binding import check_binding, check_standing
+from django_oauth_flows.flows.confirming import remember_login, verify_login
 from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
 from django_oauth_flows.flows.parking import is_waiting, park, question
 from django_oauth_flows.flows.revoking import discard
@@ -111,13 +113,16 @@ def _exchange(
     check_standing(request, user=user)
     registration = request.provider.registration(request.parameters)
     response = validate_authorization_response(_pending(request, registration), params)
+    began = time.monotonic()
     flow = flow_for(registration)
     tokens = flow.exchange(response)
     reach(Failpoint.CODE_EXCHANGED)
     grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields, callback=response.extra)
     holding = holding_of(request, Identity(), user=user)
     try:
-        identity = flow.identify(grant.credentials, tokens.extra)
+        claims = verify_login(response, tokens, request, elapsed=time.monotonic() - began)
+        grant = remember_login(grant, claims)
+        identity = flow.identify(grant.credentials, tokens.extra, claims)
         holding = holding_of(request, identity, user=user)
         return _keep(request, holding, grant, browser)
     except Exception:
@@ -211,6 +216,7 @@ def _pending(request: AuthorizationRequest, registration: ClientRegistration) ->
         redirect_uri=request.redirect_uri,
         scopes=request.requested_scopes,
         code_verifier=request.open("code_verifier"),
+        nonce=request.open("nonce"),
         temporary_credentials=TemporaryCredentials(token, secret) if token and secret else None,
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from django_oauth_flows.protocol.algorithms import DEFAULT, FAMILIES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -18,6 +20,9 @@ RESERVED_PARAMETERS = frozenset(
 """Parameters that carry a promise of ours; no configuration may set or replace them. ``oauth_*`` is reserved as well."""
 
 Pairs = tuple[tuple[str, str], ...]
+
+MAX_CLOCK_SKEW = 300
+"""Seconds; what is further off is no clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,9 @@ class Dialect:
     api_auth_scheme: str = "Bearer"  # the word before the token in the Authorization header
     kept_token_fields: tuple[str, ...] = ()  # other members of the token response to store
     kept_callback_parameters: tuple[str, ...] = ()  # other callback parameters to store
+    id_token_signed_response_alg: str = DEFAULT  # what ID tokens are signed with, and nothing else
+    userinfo_signed_response_alg: str = ""  # what userinfo is signed with; "": unsigned, or as ID tokens are
+    clock_skew: int = 60  # seconds by which the server's clock and ours may differ
 
     @classmethod
     def from_json(cls, value: Any) -> Dialect:
@@ -89,6 +97,18 @@ def _scheme(key: str, value: Any) -> str:
     return value
 
 
+def _algorithm(key: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in FAMILIES:
+        raise ValueError(f"{key!r} must be one of {', '.join(FAMILIES)}")
+    return value
+
+
+def _skew(key: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_CLOCK_SKEW:
+        raise ValueError(f"{key!r} must be a whole number of at most {MAX_CLOCK_SKEW} seconds")
+    return value
+
+
 _READERS = {
     "authorization_parameters": _pairs,
     "token_parameters": _pairs,
@@ -100,4 +120,7 @@ _READERS = {
     "api_auth_scheme": _scheme,
     "kept_token_fields": _strings,
     "kept_callback_parameters": _strings,
+    "id_token_signed_response_alg": _algorithm,
+    "userinfo_signed_response_alg": _algorithm,
+    "clock_skew": _skew,
 }

@@ -18,6 +18,7 @@ Endpoint = Literal[
     "temporary_credential_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",
+    "jwks_uri",
 ]
 
 

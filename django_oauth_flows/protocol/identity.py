@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from django_oauth_flows.exceptions import TokenEndpointError
 from django_oauth_flows.protocol.messages import Identity
-from django_oauth_flows.protocol.parsing import excerpt, read_object
+from django_oauth_flows.protocol.parsing import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from django_oauth_flows.protocol.messages import IdentityClaims
-    from django_oauth_flows.protocol.transport import ProtocolResponse
 
 MAX_SUBJECT_LENGTH = 255
 
 
 def find_identity(
-    claims: IdentityClaims, extra: Mapping[str, Any], ask_userinfo: Callable[[], ProtocolResponse]
+    claims: IdentityClaims,
+    extra: Mapping[str, Any],
+    ask_userinfo: Callable[[], Mapping[str, Any]],
+    id_token: Mapping[str, Any],
 ) -> Identity:
     """Return the account of a grant from where this provider tells it; ``extra`` is the token response's rest.
+
+    ``id_token``: the claims of the verified ID token, if there is one.
 
     Raises :class:`TokenEndpointError` (``identity_unavailable``) if it does not tell.
     """
@@ -29,10 +32,7 @@ def find_identity(
         return Identity()
     if claims.source == "token_response":
         return read_identity(claims, extra)
-    response = ask_userinfo()
-    if response.status != HTTPStatus.OK:
-        raise identity_unavailable("The service does not tell which account this is.", status=response.status)
-    return read_identity(claims, read_object(response))
+    return read_identity(claims, id_token if claims.source == "id_token" else ask_userinfo())
 
 
 def read_identity(claims: IdentityClaims, members: Mapping[str, Any]) -> Identity:

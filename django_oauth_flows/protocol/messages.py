@@ -31,6 +31,7 @@ class ServerMetadata:
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
     issuer: str = ""
+    jwks_uri: str = ""  # the keys that ID tokens are signed with
     authorization_response_iss_parameter_supported: bool = False  # RFC 9207 §3
 
 
@@ -38,7 +39,7 @@ class ServerMetadata:
 class IdentityClaims:
     """Where to read the remote account's stable id and display name: dotted paths into one JSON object."""
 
-    source: Literal["none", "userinfo", "token_response"] = "none"
+    source: Literal["none", "userinfo", "token_response", "id_token"] = "none"
     subject_path: str = "sub"
     label_path: str = ""
 
@@ -140,6 +141,7 @@ class PendingAuthorization:
     redirect_uri: str  # exactly as sent, for OAuth 1.0a with the state in its query
     scopes: tuple[str, ...] = ()
     code_verifier: Secret | None = None
+    nonce: Secret | None = None  # OpenID Connect: ties the ID token to this dance
     temporary_credentials: TemporaryCredentials | None = None
 
 

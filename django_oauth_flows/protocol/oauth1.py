@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -36,6 +37,7 @@ from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.tokens import is_token
 from django_oauth_flows.protocol.transport import send
+from django_oauth_flows.protocol.userinfo import read_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,15 +117,17 @@ class OAuth1Flow:
         extra = {name: value for name, value in members if not name.startswith("oauth_token")}
         return TokenCredentials(token, token_secret, extra)
 
-    def identify(self, credentials: Credentials, extra: Mapping[str, Any]) -> Identity:
+    def identify(
+        self, credentials: Credentials, extra: Mapping[str, Any], id_token: Mapping[str, Any] = MappingProxyType({})
+    ) -> Identity:
         """Find out which account the grant is for; raise :class:`TokenEndpointError` (``identity_unavailable``)."""
 
-        def ask_userinfo() -> ProtocolResponse:
+        def ask_userinfo() -> dict[str, Any]:
             url = endpoint_of(self.registration, "userinfo_endpoint")
             request = requests.Request("GET", url, headers={"Accept": "application/json"})
-            return self._send(request, credentials)
+            return read_userinfo(self._send(request, credentials), self.registration, id_token)
 
-        return find_identity(self.registration.identity, extra, ask_userinfo)
+        return find_identity(self.registration.identity, extra, ask_userinfo, id_token)
 
     def revoke(self, credentials: Credentials) -> RevocationResult:
         """Revoke token credentials where the server has a place for it: a signed POST. No RFC says how."""

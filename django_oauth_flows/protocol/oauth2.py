@@ -7,6 +7,7 @@ crashes) and its switches are process-wide environment variables, so neither is 
 from __future__ import annotations
 
 import secrets
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -17,12 +18,14 @@ from django_oauth_flows.exceptions import RequestBlocked, TokenEndpointError
 from django_oauth_flows.protocol.client_auth import authenticate_client
 from django_oauth_flows.protocol.dialect import is_reserved
 from django_oauth_flows.protocol.endpoints import endpoint_of
+from django_oauth_flows.protocol.id_token import wants_id_token
 from django_oauth_flows.protocol.identity import find_identity
 from django_oauth_flows.protocol.messages import Identity, PendingAuthorization, RevocationResult
 from django_oauth_flows.protocol.parsing import parse_token_response, raise_for_error
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.tokens import is_token
 from django_oauth_flows.protocol.transport import send
+from django_oauth_flows.protocol.userinfo import read_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
 FORM = "application/x-www-form-urlencoded"
 VERIFIER_BYTES = 48
 """Random bytes of a PKCE verifier, which then has 64 characters (RFC 7636 §4.1 allows 43 to 128)."""
+
+NONCE_BYTES = 32
+"""Random bytes of an OpenID Connect nonce."""
 
 
 class OAuth2Flow:
@@ -57,6 +63,7 @@ class OAuth2Flow:
                 "code_challenge": client.create_code_challenge(verifier.reveal(), "S256"),
                 "code_challenge_method": "S256",
             }
+        nonce = Secret(secrets.token_urlsafe(NONCE_BYTES)) if wants_id_token(registration, scopes) else None
         endpoint = endpoint_of(self.registration, "authorization_endpoint")
         url = client.prepare_request_uri(
             _as_https(endpoint),
@@ -64,9 +71,10 @@ class OAuth2Flow:
             scope=registration.scope_separator.join(scopes) or None,
             state=state.reveal(),
             **challenge,
+            **({"nonce": nonce.reveal()} if nonce else {}),
             **_free(registration.dialect.authorization_parameters),
         )
-        pending = PendingAuthorization(registration, redirect_uri, tuple(scopes), code_verifier=verifier)
+        pending = PendingAuthorization(registration, redirect_uri, tuple(scopes), code_verifier=verifier, nonce=nonce)
         return pending, _as_before(url, endpoint)
 
     def exchange(self, response: AuthorizationResponse) -> TokenResponse:
@@ -116,15 +124,21 @@ class OAuth2Flow:
             raise
         return RevocationResult("revoked")
 
-    def identify(self, credentials: Credentials, extra: Mapping[str, Any]) -> Identity:
-        """Find out which account the grant is for; raise :class:`TokenEndpointError` (``identity_unavailable``)."""
+    def identify(
+        self, credentials: Credentials, extra: Mapping[str, Any], id_token: Mapping[str, Any] = MappingProxyType({})
+    ) -> Identity:
+        """Find out which account the grant is for; ``id_token``: the claims of the verified ID token, if there is one.
 
-        def ask_userinfo() -> ProtocolResponse:
+        Raise :class:`TokenEndpointError` (``identity_unavailable``, ``userinfo_mismatch``).
+        """
+
+        def ask_userinfo() -> dict[str, Any]:
             url = endpoint_of(self.registration, "userinfo_endpoint")
-            request = requests.Request("GET", url, headers={"Accept": "application/json"})
-            return send(self.authenticate(request.prepare(), credentials), policy=self.registration.transport)
+            request = requests.Request("GET", url, headers={"Accept": "application/json, application/jwt"})
+            response = send(self.authenticate(request.prepare(), credentials), policy=self.registration.transport)
+            return read_userinfo(response, self.registration, id_token)
 
-        return find_identity(self.registration.identity, extra, ask_userinfo)
+        return find_identity(self.registration.identity, extra, ask_userinfo, id_token)
 
     def authenticate(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
         """Add the token to an API request. RFC 6750 §2.1."""

@@ -47,6 +47,7 @@ def make_provider(fake: FakeProvider, *, slug: str = "fake", protocol: str = "oa
             "token_endpoint": f"{fake.url}/token",
             "revocation_endpoint": f"{fake.url}/revoke",
             "issuer": fake.url,
+            "jwks_uri": f"{fake.url}/jwks",
             "scopes": ("read",),
             "allowed_scopes": ("write",),
         }
