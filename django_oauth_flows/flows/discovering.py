@@ -12,7 +12,7 @@ from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import DiscoveredMetadata, Provider
-from django_oauth_flows.protocol.algorithms import DEFAULT
+from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
 from django_oauth_flows.protocol.discovery import discover as read_issuer
 from django_oauth_flows.protocol.messages import TransportPolicy
 from django_oauth_flows.protocol.secret import Secret
@@ -124,7 +124,9 @@ def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
         "scopes": tuple(scope for scope in ("openid", "offline_access") if scope in offered),
         "identity_source": _identity_source(found),
         "label_path": "name" if verifiable or server.userinfo_endpoint else "",
-        "dialect": {} if algorithm == DEFAULT or not verifiable else {"id_token_signed_response_alg": algorithm},
+        "dialect": {}
+        if algorithm == DEFAULT_ALGORITHM or not verifiable
+        else {"id_token_signed_response_alg": algorithm},
         "internal": internal,
     }
 

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 SHORTEST_RSA = 2048
 """Bits of an RSA key that may sign. RFC 7518 §3.3."""
 
-DEFAULT = "RS256"
-"""What a server signs with that was not asked for anything else. OpenID Connect Dynamic Client Registration 1.0 §2."""
-
 
 @dataclass(frozen=True, slots=True)
 class Family:

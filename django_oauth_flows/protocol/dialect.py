@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from django_oauth_flows.protocol.algorithms import DEFAULT, FAMILIES
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -20,6 +18,9 @@ RESERVED_PARAMETERS = frozenset(
 """Parameters that carry a promise of ours; no configuration may set or replace them. ``oauth_*`` is reserved as well."""
 
 Pairs = tuple[tuple[str, str], ...]
+
+DEFAULT_ALGORITHM = "RS256"
+"""What a server signs ID tokens with that was not asked for anything else. OpenID Connect Dynamic Client Registration 1.0 §2."""
 
 MAX_CLOCK_SKEW = 300
 """Seconds; what is further off is no clock."""
@@ -39,7 +40,7 @@ class Dialect:
     api_auth_scheme: str = "Bearer"  # the word before the token in the Authorization header
     kept_token_fields: tuple[str, ...] = ()  # other members of the token response to store
     kept_callback_parameters: tuple[str, ...] = ()  # other callback parameters to store
-    id_token_signed_response_alg: str = DEFAULT  # what ID tokens are signed with, and nothing else
+    id_token_signed_response_alg: str = DEFAULT_ALGORITHM  # what ID tokens are signed with, and nothing else
     userinfo_signed_response_alg: str = ""  # what userinfo is signed with; "": unsigned, or as ID tokens are
     clock_skew: int = 60  # seconds by which the server's clock and ours may differ
 
@@ -98,6 +99,8 @@ def _scheme(key: str, value: Any) -> str:
 
 
 def _algorithm(key: str, value: Any) -> str:
+    from django_oauth_flows.protocol.algorithms import FAMILIES  # only such a row needs them
+
     if not isinstance(value, str) or value not in FAMILIES:
         raise ValueError(f"{key!r} must be one of {', '.join(FAMILIES)}")
     return value

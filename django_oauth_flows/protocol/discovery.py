@@ -14,6 +14,7 @@ import requests
 
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
 from django_oauth_flows.protocol.algorithms import FAMILIES, PREFERRED
+from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
 from django_oauth_flows.protocol.endpoints import check_authorization_query
 from django_oauth_flows.protocol.jws import TokenRefused, read_json
 from django_oauth_flows.protocol.messages import ServerMetadata
@@ -52,8 +53,8 @@ class Discovered:
     @property
     def id_token_algorithm(self) -> str:
         """Return what ID tokens are to be signed with: the best of what the server offers."""
-        offered = self.id_token_algorithms or ("RS256",)
-        return next((name for name in (*PREFERRED, *FAMILIES) if name in offered), "RS256")
+        offered = self.id_token_algorithms or (DEFAULT_ALGORITHM,)
+        return next((name for name in (*PREFERRED, *FAMILIES) if name in offered), DEFAULT_ALGORITHM)
 
 
 def metadata_urls(issuer: str) -> tuple[str, ...]:
