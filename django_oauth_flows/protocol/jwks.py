@@ -67,11 +67,12 @@ class KeyCache:
         (``keys_unavailable``) if there is none.
         """
         with self._lock:
-            now, known = self._clock(), self._kept.get(_home(registration))
+            now, before = self._clock(), self._kept.get(_home(registration))
+        known = before
         if known is None or now - known.fetched_at >= RENEWED_AFTER:
-            known = self._renewed(registration, known, is_due=True)
+            known = self._renewed(registration, before, is_due=True)
         yield known.keys
-        if known.fetched_at < now and (newer := self._renewed(registration, known, is_due=False)) is not known:
+        if known is before and (newer := self._renewed(registration, known, is_due=False)) is not known:
             yield newer.keys
 
     def _renewed(self, registration: ClientRegistration, known: _Kept | None, *, is_due: bool) -> _Kept:

@@ -42,9 +42,13 @@ class SigningKey:
         return {**made, **named, "use": "sig", "alg": self.algorithm}
 
 
-@cache
 def new_key(number: int = 1, algorithm: str = "RS256") -> SigningKey:
     """Return the process's key of that number: another number, another key."""
+    return _made(number, algorithm)
+
+
+@cache
+def _made(number: int, algorithm: str) -> SigningKey:
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     curves: Any = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
