@@ -5,7 +5,7 @@ Staff name the issuer; its document may name anything, so every URL in it is che
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -77,20 +77,50 @@ def discover(issuer: str, *, policy: TransportPolicy) -> Discovered:
     ``discovered_issuer_mismatch``.
     """
     check_issuer(issuer, internal=policy.internal)
-    for url in metadata_urls(issuer):
-        request = requests.Request("GET", url, headers={"Accept": "application/json"})
-        response = send(request.prepare(), policy=policy)
-        if response.status == HTTPStatus.OK:
-            return read_metadata(_document(response), issuer, internal=policy.internal)
-        if response.status not in _NOT_HERE:
-            raise TokenEndpointError(
-                "The issuer does not answer with its metadata.", code="metadata_missing", status=response.status
-            )
+    for number, url in enumerate(metadata_urls(issuer)):
+        if (document := _asked(url, policy=policy)) is None:
+            continue
+        found = read_metadata(document, issuer, internal=policy.internal)
+        return found if number or found.server.revocation_endpoint else _completed(found, policy=policy)
     raise TokenEndpointError(
         "The issuer publishes no metadata.",
         code="metadata_missing",
         hint="Check the issuer's URL, or enter the endpoints by hand from the service's documentation.",
     )
+
+
+def _asked(url: str, *, policy: TransportPolicy) -> dict[str, Any] | None:
+    """Return the document at this address, None if there is none; raise :class:`TokenEndpointError` for anything else."""
+    request = requests.Request("GET", url, headers={"Accept": "application/json"})
+    response = send(request.prepare(), policy=policy)
+    if response.status == HTTPStatus.OK:
+        return _document(response)
+    if response.status in _NOT_HERE:
+        return None
+    raise TokenEndpointError(
+        "The issuer does not answer with its metadata.", code="metadata_missing", status=response.status
+    )
+
+
+def _completed(found: Discovered, *, policy: TransportPolicy) -> Discovered:
+    """Look up in the OAuth document what OpenID Connect has no name for, if both speak of the same server."""
+    try:
+        document = _asked(metadata_urls(found.server.issuer)[1], policy=policy)
+        other = read_metadata(document or {}, found.server.issuer, internal=policy.internal).server
+    except TokenEndpointError:
+        return found
+    if other.token_endpoint != found.server.token_endpoint:
+        return found
+    sends_iss = (
+        found.server.authorization_response_iss_parameter_supported
+        or other.authorization_response_iss_parameter_supported
+    )
+    server = replace(
+        found.server,
+        revocation_endpoint=other.revocation_endpoint,
+        authorization_response_iss_parameter_supported=sends_iss,
+    )
+    return replace(found, server=server)
 
 
 def check_issuer(issuer: str, *, internal: bool) -> None:

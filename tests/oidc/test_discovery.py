@@ -181,6 +181,19 @@ def test_a_server_without_openid_is_found_where_rfc_8414_says(fake: FakeProvider
 
 
 @pytest.mark.django_db
+def test_what_openid_connect_has_no_name_for_is_looked_up_where_rfc_8414_says(fake: FakeProvider) -> None:
+    whole = fake.openid.metadata(None).body  # type: ignore[arg-type]
+    fake.openid.change_metadata = lambda members: members.pop("revocation_endpoint")  # type: ignore[assignment, return-value]
+    assert flows.discover(fake.url, internal=True)["revocation_endpoint"] == ""
+    others: list[dict[str, Any]] = [{"token_endpoint": f"{fake.url}/other"}, {"issuer": "https://attacker.example"}]
+    for change in others:
+        fake.script("metadata", Answer(200, {**whole, **change}))
+        assert flows.discover(fake.url, internal=True)["revocation_endpoint"] == ""
+    fake.script("metadata", Answer(200, whole))
+    assert flows.discover(fake.url, internal=True)["revocation_endpoint"] == f"{fake.url}/revoke"
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     "issuer",
     ["http://op.example", "https://op.example/?a=1", "https://op.example/#a", "ftp://op.example", "", "op.example",
