@@ -142,7 +142,7 @@ class OAuth2Server:
         scopes = asked.get("scope", "") if self.granted_scopes is None else self.granted_scopes
         grant = FakeGrant(scopes, self.subject, nonce=asked.get("nonce", ""))
         self.grants.append(grant)
-        return self._tokens(grant, refreshable=self.issues_refresh_tokens, code=form["code"])
+        return self._tokens(grant, refreshable=self.issues_refresh_tokens, for_code=form["code"])
 
     def _by_refresh_token(self, form: dict[str, str]) -> Answer:
         presented, now = form.get("refresh_token", ""), time.monotonic()
@@ -158,7 +158,7 @@ class OAuth2Server:
             return self._tokens(grant, refreshable=self.rotates)
         return Answer(400, {"error": "invalid_grant"})
 
-    def _tokens(self, grant: FakeGrant, *, refreshable: bool, code: str = "") -> Answer:
+    def _tokens(self, grant: FakeGrant, *, refreshable: bool, for_code: str = "") -> Answer:
         access = canary("access")
         lifetime = self.expires_in if isinstance(self.expires_in, (int, float)) else 3600
         grant.access[access] = time.monotonic() + lifetime
@@ -169,7 +169,7 @@ class OAuth2Server:
             refresh = canary("refresh")
             grant.refresh[refresh] = 0
             body["refresh_token"] = refresh
-        id_token = self.id_token(grant, access, code) if self.id_token is not None else None
+        id_token = self.id_token(grant, access, for_code) if self.id_token is not None else None
         if id_token is not None:
             body["id_token"] = id_token
         return Answer(200, body)

@@ -206,7 +206,7 @@ def test_what_can_be_no_issuer_is_not_asked(issuer: str) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.security("H01", "M08")
+@pytest.mark.security("H01")
 @pytest.mark.parametrize(
     "issuer", ["https://127.0.0.1", "https://169.254.169.254", "https://[::1]", "https://10.0.0.1/a"]
 )
