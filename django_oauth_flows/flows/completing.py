@@ -203,8 +203,8 @@ def _repeat(
 def _is_being_completed(request: AuthorizationRequest) -> bool:
     """Tell whether whoever took the request can still be at it; a process that died leaves no outcome."""
     now: datetime = request.now  # type: ignore[attr-defined]
-    # Exchange and identity are two protocol requests.
-    return request.taken_at is not None and now - request.taken_at < 2 * timedelta(
+    # Exchange, keys and identity are three protocol requests.
+    return request.taken_at is not None and now - request.taken_at < 3 * timedelta(
         seconds=request.provider.request_deadline
     )
 
