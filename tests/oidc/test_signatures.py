@@ -230,3 +230,21 @@ def _bytes(segment: str) -> bytes:
     import base64
 
     return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+
+
+@pytest.mark.security("I13")
+def test_one_signature_has_one_spelling(verifier: Verifier) -> None:
+    token = verifier.fake.openid.sign(verifier.claims())
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    other = token[:-1] + alphabet[alphabet.index(token[-1]) ^ 1]  # a bit that stands for nothing
+    assert _bytes(other.rpartition(".")[2]) == _bytes(token.rpartition(".")[2])
+    assert refuses(verifier, other)
+    assert verifier.verify(token)
+
+
+@pytest.mark.security("I07")
+@pytest.mark.parametrize(("algorithm", "curve"), [("ES256", "P-384"), ("ES384", "P-256"), ("EdDSA", "X25519")])
+def test_an_algorithm_admits_keys_of_its_own_curve(algorithm: str, curve: str) -> None:
+    family = FAMILIES[algorithm]
+    assert family.admits({"kty": family.kind, "crv": family.curve})
+    assert not family.admits({"kty": family.kind, "crv": curve})
