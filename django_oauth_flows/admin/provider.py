@@ -76,6 +76,7 @@ class ProviderAdmin(AccessiblePages):
                     "temporary_credential_endpoint",
                     "revocation_endpoint",
                     "userinfo_endpoint",
+                    "jwks_uri",
                     "api_base_url",
                     "api_hosts",
                     "current_client_secret",

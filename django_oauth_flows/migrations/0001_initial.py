@@ -80,6 +80,7 @@ class Migration(migrations.Migration):
                             ("invalid_grant", "the service no longer accepts the grant"),
                             ("outcome_unknown", "the service's answer was lost"),
                             ("undecryptable", "the stored tokens can no longer be read"),
+                            ("identity_changed", "the service answered for another account"),
                             ("expired", "access has expired and cannot be renewed automatically"),
                         ],
                         max_length=30,
@@ -195,12 +196,22 @@ class Migration(migrations.Migration):
                 ),
                 ("userinfo_endpoint", models.CharField(blank=True, max_length=1000, verbose_name="userinfo endpoint")),
                 (
+                    "jwks_uri",
+                    models.CharField(
+                        blank=True,
+                        help_text="OpenID Connect: the keys that ID tokens are signed with.",
+                        max_length=1000,
+                        verbose_name="key set",
+                    ),
+                ),
+                (
                     "identity_source",
                     models.CharField(
                         choices=[
                             ("none", "the provider names no account"),
                             ("userinfo", "userinfo endpoint"),
                             ("token_response", "token response"),
+                            ("id_token", "ID token"),
                         ],
                         default="none",
                         max_length=20,
@@ -733,6 +744,26 @@ class Migration(migrations.Migration):
                 "verbose_name": "authorization request",
                 "verbose_name_plural": "authorization requests",
             },
+        ),
+        migrations.CreateModel(
+            name="DiscoveredMetadata",
+            fields=[
+                (
+                    "provider",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="discovered",
+                        serialize=False,
+                        to="oauth_flows.provider",
+                        verbose_name="provider",
+                    ),
+                ),
+                ("columns", models.JSONField(default=dict, verbose_name="published values")),
+                ("fetched_at", models.DateTimeField(verbose_name="last read at")),
+                ("failure", models.CharField(blank=True, max_length=60, verbose_name="why the last look failed")),
+            ],
+            options={"verbose_name": "discovered metadata", "verbose_name_plural": "discovered metadata"},
         ),
         migrations.CreateModel(
             name="RefreshCount",

@@ -60,6 +60,7 @@ class Provider(Sealed):
         NONE = "none", _("the provider names no account")
         USERINFO = "userinfo", _("userinfo endpoint")
         TOKEN_RESPONSE = "token_response", _("token response")
+        ID_TOKEN = "id_token", _("ID token")
 
     class RevocationEffect(models.TextChoices):
         TOKEN = "token", _("only the presented token")
@@ -106,6 +107,12 @@ class Provider(Sealed):
     )
     revocation_endpoint = models.CharField(_("revocation endpoint"), max_length=1000, blank=True)
     userinfo_endpoint = models.CharField(_("userinfo endpoint"), max_length=1000, blank=True)
+    jwks_uri = models.CharField(
+        _("key set"),
+        max_length=1000,
+        blank=True,
+        help_text=_("OpenID Connect: the keys that ID tokens are signed with."),
+    )
     identity_source = models.CharField(
         _("account identity from"), max_length=20, choices=IdentitySource.choices, default=IdentitySource.NONE
     )

@@ -310,3 +310,23 @@ def _check_variables(key: str, text: str, variables: tuple[str, ...]) -> None:
         if (name.partition(".")[0] if name.startswith("kept.") else name) not in variables:
             usable = ", ".join("{" + (f"{v}.name" if v == "kept" else v) + "}" for v in variables)
             raise ValueError(f"{key!r}: {{{name}}} has no value there; usable: {usable or 'none'}")
+
+
+MAX_CLOCK_SKEW = 300
+"""Seconds; what is further off is no clock."""
+
+
+def algorithm(key: str, value: Any) -> str:
+    """Return the name of a signature algorithm of ID tokens and the like."""
+    from django_oauth_flows.protocol.algorithms import FAMILIES  # only such a row needs them
+
+    if not isinstance(value, str) or value not in FAMILIES:
+        raise ValueError(f"{key!r} must be one of {', '.join(FAMILIES)}")
+    return value
+
+
+def clock_skew(key: str, value: Any) -> int:
+    """Return a number of seconds."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_CLOCK_SKEW:
+        raise ValueError(f"{key!r} must be a whole number of at most {MAX_CLOCK_SKEW} seconds")
+    return value

@@ -19,6 +19,7 @@ Endpoint = Literal[
     "revocation_endpoint",
     "userinfo_endpoint",
     "refresh_endpoint",
+    "jwks_uri",
 ]
 
 

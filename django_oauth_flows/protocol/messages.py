@@ -33,6 +33,7 @@ class ServerMetadata:
     userinfo_endpoint: str = ""
     refresh_endpoint: str = ""  # where it is not the token endpoint
     issuer: str = ""
+    jwks_uri: str = ""  # the keys that ID tokens are signed with
     authorization_response_iss_parameter_supported: bool = False  # RFC 9207 §3
 
 
@@ -40,7 +41,7 @@ class ServerMetadata:
 class IdentityClaims:
     """Where to read the remote account's stable id and display name: paths into one document."""
 
-    source: Literal["none", "userinfo", "token_response"] = "none"
+    source: Literal["none", "userinfo", "token_response", "id_token"] = "none"
     subject_path: str = "sub"
     label_path: str = ""
     subject_template: str = ""  # an id made of several, instead of the path
@@ -149,6 +150,7 @@ class PendingAuthorization:
     scopes: tuple[str, ...] = ()
     state: Secret | None = None
     code_verifier: Secret | None = None
+    nonce: Secret | None = None  # OpenID Connect: ties the ID token to this dance
     temporary_credentials: TemporaryCredentials | None = None
 
 

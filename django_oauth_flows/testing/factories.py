@@ -50,6 +50,8 @@ def make_provider(fake: FakeProvider, *, slug: str = "fake", protocol: str = "oa
             "scopes": ("read",),
             "allowed_scopes": ("write",),
         }
+        if "openid" in columns.get("scopes", ()):
+            usual["jwks_uri"] = f"{fake.url}/jwks"
     provider = Provider(slug=slug, protocol=protocol, client_id=server.client_id, **{**usual, **columns})
     if provider.token_endpoint_auth_method != Provider.AuthMethod.NONE:
         provider.seal("client_secret", Secret(server.client_secret))

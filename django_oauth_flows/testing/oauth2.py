@@ -13,6 +13,8 @@ from urllib.parse import unquote_plus, urlencode
 from django_oauth_flows.testing.faults import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django_oauth_flows.testing.server import Received
 
 
@@ -28,6 +30,7 @@ class FakeGrant:
     scopes: str
     subject: str
     alive: bool = True
+    nonce: str = ""  # of the authorization request
     access: dict[str, float] = field(default_factory=dict)  # token → expiry, monotonic
     refresh: dict[str, float] = field(default_factory=dict)  # token → when it was rotated away, 0 while current
 
@@ -43,14 +46,17 @@ class OAuth2Server:
         self.code_challenge_method = "S256"  # "plain", or "" for a server without PKCE
         self.sends_iss = False
         self.denies = False
+        self.change_response: Callable[[dict[str, str]], None] = lambda _: None  # edits what goes to the callback
         self.subject, self.name = "account-1", "Ada Lovelace"
         self.granted_scopes: str | None = None  # None: as requested
         self.expires_in: Any = 3600
+        self.token_type = "Bearer"
         self.issues_refresh_tokens = True
         self.rotates = True
         self.grace = 0.0  # seconds in which a rotated refresh token still works
         self.reuse_ends_grant = True
         self.revocation_ends_grant = False
+        self.id_token: Callable[[FakeGrant, str, str], str | None] | None = None  # for a grant, access token and code
         self.grants: list[FakeGrant] = []
         self._codes: dict[str, dict[str, str]] = {}
 
@@ -66,6 +72,7 @@ class OAuth2Server:
             back["code"] = code
         if self.sends_iss:
             back["iss"] = self.issuer
+        self.change_response(back)
         return Answer(302, headers={"Location": f"{asked['redirect_uri']}?{urlencode(back)}"})
 
     def token(self, request: Received) -> Answer:
@@ -140,9 +147,9 @@ class OAuth2Server:
         ):
             return Answer(400, {"error": "invalid_grant"})
         scopes = asked.get("scope", "") if self.granted_scopes is None else self.granted_scopes
-        grant = FakeGrant(scopes, self.subject)
+        grant = FakeGrant(scopes, self.subject, nonce=asked.get("nonce", ""))
         self.grants.append(grant)
-        return self._tokens(grant, refreshable=self.issues_refresh_tokens)
+        return self._tokens(grant, refreshable=self.issues_refresh_tokens, for_code=form["code"])
 
     def _challenge(self, verifier: str) -> str | None:
         """Return the challenge that a verifier answers. RFC 7636 §4.6."""
@@ -166,15 +173,18 @@ class OAuth2Server:
             return self._tokens(grant, refreshable=self.rotates)
         return Answer(400, {"error": "invalid_grant"})
 
-    def _tokens(self, grant: FakeGrant, *, refreshable: bool) -> Answer:
+    def _tokens(self, grant: FakeGrant, *, refreshable: bool, for_code: str = "") -> Answer:
         access = canary("access")
         lifetime = self.expires_in if isinstance(self.expires_in, (int, float)) else 3600
         grant.access[access] = time.monotonic() + lifetime
-        body = {"access_token": access, "token_type": "Bearer", "scope": grant.scopes}
+        body = {"access_token": access, "token_type": self.token_type, "scope": grant.scopes}
         if self.expires_in is not None:
             body["expires_in"] = self.expires_in
         if refreshable:
             refresh = canary("refresh")
             grant.refresh[refresh] = 0
             body["refresh_token"] = refresh
+        id_token = self.id_token(grant, access, for_code) if self.id_token is not None else None
+        if id_token is not None:
+            body["id_token"] = id_token
         return Answer(200, body)
