@@ -122,6 +122,11 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any] | None:
         """Ask for the stored secret when it, or users' tokens, would go to another host, or it is to be another one."""
         cleaned = super().clean() or {}
+        if cleaned.get("previous_until") and not cleaned.get("new_client_secret"):
+            self.add_error(
+                "previous_until", _("This is about the change to another client secret: enter that one, too.")
+            )
+            return cleaned
         if self.before is None or self._knows_secret(cleaned):
             return cleaned
         if cleaned.get("previous_until") and cleaned.get("new_client_secret"):

@@ -107,7 +107,7 @@ class TokenCredentials:
 class TokenResponse:
     """A successful answer of the token endpoint, normalised.
 
-    ``expires_in``/``refresh_token_expires_in``: whole seconds, ``0`` for "already expired", None for unknown.
+    ``expires_in``/``refresh_token_expires_in``: whole seconds, None for unknown; ``expires_in`` is ``0`` for "already expired".
     ``scopes``: None if the server named none (RFC 6749 §5.1: then as requested), ``()`` if it granted none.
     ``refresh_token``: None also for an empty one. ``extra``: the other members; keep only what is allow-listed.
     """
