@@ -137,6 +137,7 @@ class ProviderAdmin(AccessiblePages):
                     "internal",
                     "redirect_base_url",
                     "code_challenge_method",
+                    "response_mode",
                     "scope_separator",
                     "parameters",
                     "dialect",

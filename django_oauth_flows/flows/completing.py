@@ -10,6 +10,7 @@ from django.db import Error, router
 
 from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlowsError
 from django_oauth_flows.failpoints import Failpoint, reach
+from django_oauth_flows.flows.answers import answer_of
 from django_oauth_flows.flows.binding import check_binding, check_standing
 from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
 from django_oauth_flows.flows.parking import is_waiting, park, question
@@ -110,7 +111,7 @@ def _exchange(
         raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
     check_standing(request, user=user)
     registration = request.provider.registration(request.parameters)
-    response = validate_authorization_response(_pending(request, registration), params)
+    response = validate_authorization_response(_pending(request, registration), answer_of(request, params))
     flow = flow_for(registration)
     tokens = flow.exchange(response)
     reach(Failpoint.CODE_EXCHANGED)

@@ -331,9 +331,8 @@ class Migration(migrations.Migration):
                 (
                     "response_mode",
                     models.CharField(
-                        choices=[("query", "Query"), ("form_post", "Form Post")],
+                        choices=[("query", "redirect with a query"), ("form_post", "posted form (form_post)")],
                         default="query",
-                        editable=False,
                         max_length=10,
                         verbose_name="response mode",
                     ),
@@ -666,6 +665,7 @@ class Migration(migrations.Migration):
                     django_oauth_flows.fields.EncryptedField(context="authorization_request.temporary_token_secret"),
                 ),
                 ("dpop_key", django_oauth_flows.fields.EncryptedField(context="authorization_request.dpop_key")),
+                ("kept_answer", django_oauth_flows.fields.EncryptedField(context="authorization_request.kept_answer")),
                 ("configuration_fingerprint", models.CharField(max_length=64)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("expires_at", models.DateTimeField()),
@@ -996,6 +996,7 @@ class Migration(migrations.Migration):
                     models.Q(
                         ("code_verifier__isnull", True),
                         ("dpop_key__isnull", True),
+                        ("kept_answer__isnull", True),
                         ("nonce__isnull", True),
                         ("temporary_token__isnull", True),
                         ("temporary_token_secret__isnull", True),

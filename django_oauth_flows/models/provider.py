@@ -69,8 +69,8 @@ class Provider(Sealed):
         OFF = "", _("off (dangerous)")
 
     class ResponseMode(models.TextChoices):
-        QUERY = "query"
-        FORM_POST = "form_post"
+        QUERY = "query", _("redirect with a query")
+        FORM_POST = "form_post", _("posted form (form_post)")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(
@@ -148,7 +148,7 @@ class Provider(Sealed):
         _("PKCE"), max_length=5, choices=CodeChallengeMethod.choices, default=CodeChallengeMethod.S256, blank=True
     )
     response_mode = models.CharField(
-        _("response mode"), max_length=10, choices=ResponseMode.choices, default=ResponseMode.QUERY, editable=False
+        _("response mode"), max_length=10, choices=ResponseMode.choices, default=ResponseMode.QUERY
     )
     dpop_bound_access_tokens = models.BooleanField(_("DPoP-bound tokens"), default=False, editable=False)
     signature_method = models.CharField(

@@ -46,6 +46,7 @@ def registration(provider: Provider, parameters: Mapping[str, str]) -> ClientReg
         token_endpoint_auth_method=provider.token_endpoint_auth_method,  # type: ignore[arg-type]
         scope_separator=provider.scope_separator or " ",
         code_challenge_method=provider.code_challenge_method,  # type: ignore[arg-type]
+        response_mode=provider.response_mode,  # type: ignore[arg-type]
         signature_method=provider.signature_method,
         signature_placement=provider.signature_placement,  # type: ignore[arg-type]
         realm=provider.realm,

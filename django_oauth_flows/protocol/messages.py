@@ -68,6 +68,7 @@ class ClientRegistration:
     token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post", "none"] = "client_secret_basic"
     scope_separator: str = " "
     code_challenge_method: Literal["S256", ""] = "S256"
+    response_mode: Literal["query", "form_post"] = "query"
     signature_method: str = "HMAC-SHA1"  # OAuth 1.0a
     signature_placement: Literal["header", "query", "body"] = "header"
     realm: str = ""

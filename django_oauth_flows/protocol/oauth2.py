@@ -64,6 +64,7 @@ class OAuth2Flow:
             scope=registration.scope_separator.join(scopes) or None,
             state=state.reveal(),
             **challenge,
+            **({"response_mode": "form_post"} if registration.response_mode == "form_post" else {}),
             **_free(registration.dialect.authorization_parameters),
         )
         pending = PendingAuthorization(registration, redirect_uri, tuple(scopes), code_verifier=verifier)

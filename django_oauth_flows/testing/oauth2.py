@@ -7,6 +7,7 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlencode
 
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 def canary(kind: str) -> str:
     """Return a secret that a scan for ``canary_`` finds wherever it turns up."""
     return f"canary_{kind}_{secrets.token_hex(16)}"
+
+
+def form_post(redirect_uri: str, parameters: dict[str, str]) -> Answer:
+    """Answer with a page whose form posts itself to the client. OAuth 2.0 Form Post Response Mode §2."""
+    fields = "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in parameters.items()
+    )
+    page = (
+        f'<body onload="document.forms[0].submit()"><form method="post" action="{escape(redirect_uri)}">{fields}</form>'
+    )
+    return Answer(200, page.encode(), {"Content-Type": "text/html; charset=utf-8"})
 
 
 @dataclass(slots=True)
@@ -65,6 +77,8 @@ class OAuth2Server:
             back["code"] = code
         if self.sends_iss:
             back["iss"] = self.issuer
+        if asked.get("response_mode") == "form_post":
+            return form_post(asked["redirect_uri"], back)
         return Answer(302, headers={"Location": f"{asked['redirect_uri']}?{urlencode(back)}"})
 
     def token(self, request: Received) -> Answer:
