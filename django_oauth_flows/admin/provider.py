@@ -58,6 +58,7 @@ class ProviderAdmin(AccessiblePages):
                     "client_id",
                     "new_client_secret",
                     "previous_until",
+                    "new_private_key",
                     "token_endpoint_auth_method",
                     "scopes",
                     "allowed_scopes",
@@ -86,7 +87,7 @@ class ProviderAdmin(AccessiblePages):
             _("OAuth 1.0a"),
             {
                 "classes": ("collapse",),
-                "fields": ("signature_method", "signature_placement", "realm", "new_private_key"),
+                "fields": ("signature_method", "signature_placement", "realm"),
             },
         ),
         (

@@ -280,6 +280,8 @@ class Migration(migrations.Migration):
                         choices=[
                             ("client_secret_basic", "secret in the Authorization header (client_secret_basic)"),
                             ("client_secret_post", "secret in the request body (client_secret_post)"),
+                            ("client_secret_jwt", "assertion signed with the secret (client_secret_jwt)"),
+                            ("private_key_jwt", "assertion signed with a private key (private_key_jwt)"),
                             ("none", "no secret: public client (none)"),
                         ],
                         default="client_secret_basic",

@@ -38,6 +38,8 @@ class Provider(Sealed):
     class AuthMethod(models.TextChoices):
         BASIC = "client_secret_basic", _("secret in the Authorization header (client_secret_basic)")
         POST = "client_secret_post", _("secret in the request body (client_secret_post)")
+        SECRET_JWT = "client_secret_jwt", _("assertion signed with the secret (client_secret_jwt)")
+        PRIVATE_KEY_JWT = "private_key_jwt", _("assertion signed with a private key (private_key_jwt)")
         NONE = "none", _("no secret: public client (none)")
 
     class SignatureMethod(models.TextChoices):

@@ -60,6 +60,7 @@ def problems(provider: Provider) -> Iterator[Problem]:
         _scopes,
         _dialect,
         _oauth1,
+        _assertions,
         _identity,
         _placeholders,
         _timing,
@@ -165,6 +166,12 @@ def _oauth1(provider: Provider) -> Iterator[Problem]:
     for name in ("temporary_credential_endpoint", "token_endpoint", "api_base_url"):
         if getattr(provider, name).lower().startswith("http:"):
             yield name, _("PLAINTEXT signatures are only allowed over https (RFC 5849 §3.4.4).")
+
+
+def _assertions(provider: Provider) -> Iterator[Problem]:
+    methods = (provider.AuthMethod.SECRET_JWT, provider.AuthMethod.PRIVATE_KEY_JWT)
+    if provider.token_endpoint_auth_method in methods and not provider.issuer:
+        yield "issuer", _("Needed: a client assertion is made for the issuer alone (RFC 7523).")
 
 
 def _identity(provider: Provider) -> Iterator[Problem]:

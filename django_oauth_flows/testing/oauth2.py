@@ -52,6 +52,8 @@ class OAuth2Server:
         self.client_id = "fake-client"
         self.client_secret = canary("client_secret")
         self.public = False
+        self.client_jwk: dict[str, str] | None = None  # the public key that client assertions are verified with
+        self._assertions: set[str] = set()
         self.sends_iss = False
         self.denies = False
         self.subject, self.name = "account-1", "Ada Lovelace"
@@ -129,12 +131,38 @@ class OAuth2Server:
     def _client(self, request: Received, form: dict[str, str]) -> bool:
         if self.public:
             return form.get("client_id") == self.client_id and "authorization" not in request.headers
+        if "client_assertion" in form:
+            return "client_secret" not in form and "authorization" not in request.headers and self._asserts(form)
         basic = request.headers.get("authorization", "")
         if basic.startswith("Basic "):
             pair = base64.b64decode(basic[6:]).decode().split(":")
             used = [unquote_plus(part) for part in pair]
             return used == [self.client_id, self.client_secret] and "client_secret" not in form
         return (form.get("client_id"), form.get("client_secret")) == (self.client_id, self.client_secret)
+
+    def _asserts(self, form: dict[str, str]) -> bool:
+        """Verify a client assertion: made by the client, for this issuer alone, for once, and for a minute. RFC 7523 §3."""
+        import jwt
+
+        assertion = form["client_assertion"]
+        key = self.client_secret if self.client_jwk is None else jwt.PyJWK(self.client_jwk).key
+        algorithms = ["HS256"] if self.client_jwk is None else [self.client_jwk["alg"]]
+        try:
+            claims = jwt.decode(
+                assertion,
+                key,
+                algorithms=algorithms,
+                audience=self.issuer,
+                issuer=self.client_id,
+                options={"require": ["iss", "sub", "aud", "jti", "iat", "exp"], "strict_aud": True},
+            )
+        except jwt.InvalidTokenError:
+            return False
+        is_new = claims["jti"] not in self._assertions
+        self._assertions.add(claims["jti"])
+        known = form.get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        is_short = claims["exp"] - claims["iat"] <= 60  # noqa: PLR2004 - seconds
+        return is_new and known and is_short and claims["sub"] == self.client_id == form.get("client_id")
 
     def _by_code(self, form: dict[str, str]) -> Answer:
         asked = self._codes.pop(form.get("code", ""), None)
