@@ -74,6 +74,7 @@ class ProviderAdmin(AccessiblePages):
                     "authorization_endpoint",
                     "token_endpoint",
                     "temporary_credential_endpoint",
+                    "pushed_authorization_request_endpoint",
                     "revocation_endpoint",
                     "userinfo_endpoint",
                     "api_base_url",

@@ -190,6 +190,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "pushed_authorization_request_endpoint",
+                    models.CharField(
+                        blank=True,
+                        help_text="RFC 9126: if there is one, every authorization request goes there first.",
+                        max_length=1000,
+                        verbose_name="pushed authorization request endpoint",
+                    ),
+                ),
+                (
                     "revocation_endpoint",
                     models.CharField(blank=True, max_length=1000, verbose_name="revocation endpoint"),
                 ),

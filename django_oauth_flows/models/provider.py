@@ -103,6 +103,12 @@ class Provider(Sealed):
         blank=True,
         help_text=_("OAuth 1.0a: where the request token comes from."),
     )
+    pushed_authorization_request_endpoint = models.CharField(
+        _("pushed authorization request endpoint"),
+        max_length=1000,
+        blank=True,
+        help_text=_("RFC 9126: if there is one, every authorization request goes there first."),
+    )
     revocation_endpoint = models.CharField(_("revocation endpoint"), max_length=1000, blank=True)
     userinfo_endpoint = models.CharField(_("userinfo endpoint"), max_length=1000, blank=True)
     identity_source = models.CharField(

@@ -73,6 +73,8 @@ def fingerprint(provider: Provider, parameters: Mapping[str, str]) -> str:
             fill(getattr(provider, name), values)
             for name in ("authorization_endpoint", "token_endpoint", "temporary_credential_endpoint")
         ]
+        if provider.pushed_authorization_request_endpoint:
+            parts.append(fill(provider.pushed_authorization_request_endpoint, values))
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

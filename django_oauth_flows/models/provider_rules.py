@@ -26,6 +26,7 @@ Problem = tuple[str, "StrOrPromise"]
 ENDPOINTS = (
     "authorization_endpoint",
     "token_endpoint",
+    "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",
@@ -33,6 +34,7 @@ ENDPOINTS = (
 
 CREDENTIALED_ENDPOINTS = (
     "token_endpoint",
+    "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",

@@ -28,6 +28,7 @@ class ServerMetadata:
     authorization_endpoint: str = ""
     token_endpoint: str = ""
     temporary_credential_endpoint: str = ""  # RFC 5849 §2.1; OAuth 1.0a only
+    pushed_authorization_request_endpoint: str = ""  # RFC 9126 §5; set: every request is pushed
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
     issuer: str = ""

@@ -19,6 +19,7 @@ from django_oauth_flows.protocol.dialect import is_reserved
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.identity import find_identity
 from django_oauth_flows.protocol.messages import Identity, PendingAuthorization, RevocationResult
+from django_oauth_flows.protocol.par import pushed
 from django_oauth_flows.protocol.parsing import parse_token_response, raise_for_error
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.tokens import is_token
@@ -68,7 +69,10 @@ class OAuth2Flow:
             **_free(registration.dialect.authorization_parameters),
         )
         pending = PendingAuthorization(registration, redirect_uri, tuple(scopes), code_verifier=verifier)
-        return pending, _as_before(url, endpoint)
+        url = _as_before(url, endpoint)
+        if registration.server.pushed_authorization_request_endpoint:
+            url = pushed(url, registration, self._push)
+        return pending, url
 
     def exchange(self, response: AuthorizationResponse) -> TokenResponse:
         """Exchange the code, once; never repeated whatever happens. RFC 6749 §4.1.3."""
@@ -138,6 +142,12 @@ class OAuth2Flow:
     def _tokens(self, body: str) -> TokenResponse:
         response = self._post(endpoint_of(self.registration, "token_endpoint"), body)
         return parse_token_response(response, dialect=self.registration.dialect)
+
+    def _push(self, endpoint: str, form: str) -> ProtocolResponse:
+        in_header = self.registration.token_endpoint_auth_method == "client_secret_basic"
+        return self._post(
+            endpoint, urlencode({"client_id": self.registration.client_id}) + "&" + form if in_header else form
+        )
 
     def _post(self, endpoint: str, body: str) -> ProtocolResponse:
         headers, parameters = authenticate_client(self.registration)

@@ -54,6 +54,8 @@ class OAuth2Server:
         self.public = False
         self.client_jwk: dict[str, str] | None = None  # the public key that client assertions are verified with
         self._assertions: set[str] = set()
+        self.requires_par = False
+        self.pushed: dict[str, dict[str, str]] = {}
         self.sends_iss = False
         self.denies = False
         self.subject, self.name = "account-1", "Ada Lovelace"
@@ -70,6 +72,12 @@ class OAuth2Server:
     def authorize(self, request: Received) -> Answer:
         """Redirect back at once, as if the user had consented (or denied)."""
         asked = dict(request.query)
+        if "request_uri" in asked:
+            if set(asked) != {"client_id", "request_uri"} or asked["request_uri"] not in self.pushed:
+                return Answer(400, {"error": "invalid_request_uri"})
+            asked = self.pushed.pop(asked["request_uri"])
+        elif self.requires_par:
+            return Answer(400, {"error": "invalid_request"})
         back = {"state": asked.get("state", "")}
         if self.denies:
             back["error"] = "access_denied"
@@ -82,6 +90,17 @@ class OAuth2Server:
         if asked.get("response_mode") == "form_post":
             return form_post(asked["redirect_uri"], back)
         return Answer(302, headers={"Location": f"{asked['redirect_uri']}?{urlencode(back)}"})
+
+    def push(self, request: Received) -> Answer:
+        """Remember the parameters of an authorization request, for one use. RFC 9126 §2."""
+        form = request.form
+        if self._client(request, form) is not True:
+            return Answer(401, {"error": "invalid_client"})
+        if form.get("client_id") != self.client_id or "request_uri" in form or "code_challenge" not in form:
+            return Answer(400, {"error": "invalid_request"})
+        request_uri = f"urn:ietf:params:oauth:request_uri:{secrets.token_urlsafe(16)}"
+        self.pushed[request_uri] = form
+        return Answer(201, {"request_uri": request_uri, "expires_in": 60})
 
     def token(self, request: Received) -> Answer:
         """Answer the three grants of RFC 6749 that the package uses."""

@@ -53,7 +53,7 @@ class FakeProvider:
 
     ``oauth2`` and ``oauth1`` hold the servers' state and switches (lifetimes, rotation, grace, denial, identity);
     ``script(endpoint, fault, …)`` decides how the next requests to an endpoint are answered; ``with fake.down():`` nobody is;
-    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``token``, ``revoke``, ``userinfo``, ``temporary``, ``authorize1``,
+    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``par``, ``token``, ``revoke``, ``userinfo``, ``temporary``, ``authorize1``,
     ``token1``, ``revoke1``, ``api``.
     """
 
@@ -72,6 +72,7 @@ class FakeProvider:
         self._api = ProtectedAPI(self.oauth2, self.oauth1)
         self._routes: dict[str, tuple[str, Callable[[Received], Answer]]] = {
             "/authorize": ("authorize", self.oauth2.authorize),
+            "/par": ("par", self.oauth2.push),
             "/token": ("token", self.oauth2.token),
             "/revoke": ("revoke", self.oauth2.revoke),
             "/userinfo": ("userinfo", self._api.userinfo),
