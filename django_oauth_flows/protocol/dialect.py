@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,8 @@ RESERVED_PARAMETERS = frozenset(
 )  # fmt: skip
 """Parameters that carry a promise of ours; no configuration may set or replace them. ``oauth_*`` is reserved as well."""
 
+_RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x22\x24-\x7e]+")
+
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -27,6 +30,7 @@ class Dialect:
     authorization_parameters: Pairs = ()  # constant additions to the authorization request
     token_parameters: Pairs = ()  # … to the token request
     refresh_parameters: Pairs = ()  # … to the refresh request
+    resources: tuple[str, ...] = ()  # RFC 8707: what the tokens are for, in authorization and token requests
     token_response_format: Literal["json", "form"] = "json"  # "form" also accepts JSON
     token_type_aliases: tuple[str, ...] = ()  # token_type values that mean Bearer
     invalid_grant_errors: tuple[str, ...] = ()  # error codes that mean invalid_grant
@@ -71,6 +75,14 @@ def _strings(key: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _resources(key: str, value: Any) -> tuple[str, ...]:
+    """Read absolute URIs without a fragment. RFC 8707 §2."""
+    uris = _strings(key, value)
+    if not all(_RESOURCE.fullmatch(uri) for uri in uris):
+        raise ValueError(f"{key!r} must hold absolute URIs without a fragment")
+    return uris
+
+
 def _boolean(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{key!r} must be true or false")  # noqa: TRY004 - every reader raises ValueError
@@ -93,6 +105,7 @@ _READERS = {
     "authorization_parameters": _pairs,
     "token_parameters": _pairs,
     "refresh_parameters": _pairs,
+    "resources": _resources,
     "token_response_format": _format,
     "token_type_aliases": _strings,
     "invalid_grant_errors": _strings,

@@ -69,7 +69,7 @@ class OAuth2Flow:
             **_free(registration.dialect.authorization_parameters),
         )
         pending = PendingAuthorization(registration, redirect_uri, tuple(scopes), code_verifier=verifier)
-        url = _as_before(url, endpoint)
+        url = "&".join(filter(None, (_as_before(url, endpoint), self._resources())))
         if registration.server.pushed_authorization_request_endpoint:
             url = pushed(url, registration, self._push)
         return pending, url
@@ -140,8 +140,13 @@ class OAuth2Flow:
         return prepared
 
     def _tokens(self, body: str) -> TokenResponse:
+        body = "&".join(filter(None, (body, self._resources())))
         response = self._post(endpoint_of(self.registration, "token_endpoint"), body)
         return parse_token_response(response, dialect=self.registration.dialect)
+
+    def _resources(self) -> str:
+        """Return what the tokens are to be for, once per resource. RFC 8707 §2."""
+        return urlencode([("resource", uri) for uri in self.registration.dialect.resources])
 
     def _push(self, endpoint: str, form: str) -> ProtocolResponse:
         in_header = self.registration.token_endpoint_auth_method == "client_secret_basic"
