@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.core.exceptions import ValidationError
 
 from django_oauth_flows import flows
+from django_oauth_flows.admin.provider_form import ProviderForm
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
 from django_oauth_flows.protocol.client_auth import authenticate_client
 from django_oauth_flows.protocol.keys import public_jwk, sign_jwt, thumbprint
@@ -178,3 +179,14 @@ def test_an_assertion_without_an_issuer_is_refused_on_save(fake: FakeProvider) -
     with pytest.raises(ValidationError) as caught:
         provider.clean()
     assert list(caught.value.message_dict) == ["issuer"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("protocol", "kind", "is_usable"),
+    [("oauth2", "ES256", True), ("oauth2", "RS256", True), ("oauth2", "", False), ("oauth1", "ES256", False)],
+)
+def test_the_admin_takes_the_keys_that_the_protocol_can_sign_with(protocol: str, kind: str, *, is_usable: bool) -> None:
+    entered = pem(KINDS[kind]()).reveal() if kind else "-----BEGIN PRIVATE KEY-----"
+    form = ProviderForm({"protocol": protocol, "new_private_key": entered})
+    assert ("new_private_key" not in form.errors) is is_usable
