@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ class ParameterField:
     placeholder: str
     value: str
     pattern: str = VALUE
+    help: str = ""
 
     @property
     def name(self) -> str:
@@ -33,7 +36,12 @@ class ParameterField:
     @property
     def refused(self) -> bool:
         """Return whether something was entered that the addresses cannot take."""
-        return bool(self.value) and not is_value(self.value)
+        return bool(self.value) and not self.accepted
+
+    @property
+    def accepted(self) -> bool:
+        """Return whether the addresses can take what was entered."""
+        return is_value(self.value) and re.fullmatch(self.pattern, self.value) is not None
 
 
 def scopes_to_ask_for(provider: Provider, wanted: Iterable[str], present: Connection | None) -> tuple[str, ...]:
@@ -58,18 +66,41 @@ def next_usable(connections: Iterable[Connection], scopes: Iterable[str]) -> Con
 def open_parameters(provider: Provider) -> tuple[str, ...]:
     """Return the placeholders in the provider's addresses that the user has to fill in, such as a shop's name."""
     addresses = [*(getattr(provider, name) for name in (*ENDPOINTS, "api_base_url")), *provider.api_hosts]
+    from django_oauth_flows.protocol.dialect import Dialect  # not needed to load the app
+
+    with suppress(ValueError, TypeError):  # said where it is used
+        addresses += Dialect.from_json(provider.dialect).templates
     names = dict.fromkeys(name for address in addresses for name in placeholders(address))
     return tuple(name for name in names if name not in provider.parameters)
 
 
 def parameter_fields(provider: Provider, entered: Mapping[str, str]) -> tuple[ParameterField, ...]:
     """Return the fields for :func:`open_parameters`, with what was ``entered`` into them."""
-    return tuple(ParameterField(name, entered.get(PARAMETER + name, "").strip()) for name in open_parameters(provider))
+    patterns, helps = _said_of_placeholders(provider)
+    return tuple(
+        ParameterField(
+            name,
+            entered.get(PARAMETER + name, "").strip(),
+            pattern=f"(?=(?:{VALUE})$)(?:{patterns[name]})" if name in patterns else VALUE,
+            help=helps.get(name, ""),
+        )
+        for name in open_parameters(provider)
+    )
+
+
+def _said_of_placeholders(provider: Provider) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the patterns and explanations by placeholder; none for a dialect that is said to be wrong where it is used."""
+    from django_oauth_flows.protocol.dialect import Dialect  # not needed to load the app
+
+    with suppress(ValueError, TypeError):
+        dialect = Dialect.from_json(provider.dialect)
+        return dict(dialect.placeholder_patterns), dict(dialect.placeholder_help)
+    return {}, {}
 
 
 def read_parameters(provider: Provider, form: Mapping[str, str]) -> dict[str, str] | None:
     """Return the values of :func:`open_parameters` in ``form``; None if one is missing or no part of an address."""
     fields = parameter_fields(provider, form)
-    if not all(is_value(field.value) for field in fields):
+    if not all(field.accepted for field in fields):
         return None
     return {field.placeholder: field.value for field in fields}

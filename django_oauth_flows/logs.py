@@ -34,6 +34,7 @@ CARRYING = (
 REDACTED = "(redacted)"
 
 _QUERY = re.compile(r"\?[^\s'\">]*")
+_LONG_STEP = re.compile(r"(?<!/)/[^/?\s'\">]{25,}")
 _LONG_WORD = re.compile(r"\S{25,}")
 _HARMLESS = (bool, int, float, type(None))
 
@@ -55,7 +56,7 @@ class RedactValues(logging.Filter):
 
 
 class RedactQueries(logging.Filter):
-    """Keep where a request went, drop the query of its URL."""
+    """Keep where a request went, drop the query of its URL, and steps of its path that are long enough to be tokens."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact ``record`` in place; always let it pass."""
@@ -87,7 +88,7 @@ def _redacted(value: object) -> object:
 
 
 def _without_query(value: object) -> object:
-    return _QUERY.sub(f"?{REDACTED}", str(value))
+    return _LONG_STEP.sub(f"/{REDACTED}", _QUERY.sub(f"?{REDACTED}", str(value)))
 
 
 _VALUES, _QUERIES = RedactValues(), RedactQueries()

@@ -43,6 +43,7 @@ class ProviderAdmin(AccessiblePages):
     """Manage providers."""
 
     form = ProviderForm
+    add_form_template = "admin/oauth_flows/provider/add_form.html"
     list_display = ("name", "slug", "protocol", "state", "live_connections", "secret_state")
     list_filter = ("protocol", "enabled", "paused", "internal")
     search_fields = ("name", "slug", "client_id")
@@ -181,6 +182,16 @@ class ProviderAdmin(AccessiblePages):
             context["adminform"].form.instance.site_url = f"{request.scheme}://{request.get_host()}"
         return super().render_change_form(request, context, *args, **kwargs)
 
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Fill a new provider's form in from the catalogue's entry that the address names."""
+        return {**super().get_changeform_initial_data(request), **_picker().initial(request)}
+
+    def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
+        """Note on a new row which entry it was copied from."""
+        if not change:
+            _picker().remember(obj, request)
+        super().save_model(request, obj, form, change)
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Refuse to be asked about secrets."""
         return not any(column in lookup for column in SECRET_FIELDS.values()) and super().lookup_allowed(
@@ -224,7 +235,9 @@ class ProviderAdmin(AccessiblePages):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Keep entered secrets out of error reports."""
+        """Keep entered secrets out of error reports; show the catalogue where a provider is added."""
+        if object_id is None:
+            extra_context = {**(extra_context or {}), **_picker().context(request)}
         response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
         return response
 
@@ -333,3 +346,10 @@ class ProviderAdmin(AccessiblePages):
             provider.save(update_fields=[*values, "updated_at"])
             self.log_change(request, provider, ", ".join(f"{name} set to {value}" for name, value in values.items()))
         self.message_user(request, _("Done."), messages.SUCCESS)
+
+
+def _picker() -> Any:
+    """Load the catalogue where it is shown; starting a site goes without it."""
+    from django_oauth_flows.admin import preset_picker
+
+    return preset_picker

@@ -193,6 +193,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         known = {_filled(host, was) for host in _hosts(self.before.api_hosts)}
         if {_filled(host, will_be) for host in _hosts(cleaned.get("api_hosts"))} - known:
             yield str(self.fields["api_hosts"].label)
+        if _dialect_hosts(cleaned.get("dialect"), will_be) - _dialect_hosts(self.before.dialect, was):
+            yield str(self.fields["dialect"].label)
         # Who chooses the way, and whom to believe on it, need not change where it leads.
         if cleaned.get("new_proxy"):
             yield str(self.fields["new_proxy"].label)
@@ -220,6 +222,20 @@ def _without_blanks(secret: str) -> bytes:
 def _hosts(value: Any) -> set[str]:
     """Return the hosts in a JSON value; whatever else it can hold is refused by the model."""
     return {host for host in value if isinstance(host, str)} if isinstance(value, list) else set()
+
+
+def _dialect_hosts(dialect: Any, values: Any) -> set[tuple[str, str]]:
+    """Return what the dialect says of who may receive secrets: its endpoints' origins, and the patterns of API hosts."""
+    from django_oauth_flows.protocol.dialect import Dialect
+
+    try:
+        read = Dialect.from_json(dialect)
+    except (ValueError, TypeError):
+        return set()  # refused by the model
+    return {
+        *(_origin(_filled(url, values)) for url in read.endpoints.values()),
+        *(("", p) for p in read.api_host_patterns),
+    }
 
 
 def _is_proxy(url: str) -> bool:

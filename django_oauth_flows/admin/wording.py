@@ -42,6 +42,8 @@ DANGERS = {
     "internal": gettext_lazy("internal"),
     "plaintext": gettext_lazy("PLAINTEXT signatures"),
     "raw_basic_auth": gettext_lazy("unencoded client credentials"),
+    "plain_pkce": gettext_lazy("PKCE without a hash"),
+    "secrets_in_query": gettext_lazy("secrets in the query"),
 }
 """Dangerous settings of a provider, in the list of providers."""
 

@@ -89,6 +89,16 @@ DANGERS = {
         "sends its client credentials without the encoding of RFC 6749 §2.3.1",
         'remove "raw_basic_auth" from its dialect',
     ),
+    "plain_pkce": (
+        "oauth_flows.W040",
+        "has PKCE without a hash: whoever reads the authorization request can redeem a stolen code",
+        'code_challenge_method = "S256"',
+    ),
+    "secrets_in_query": (
+        "oauth_flows.W041",
+        "is sent secrets in the query of addresses, which servers and proxies write down",
+        'let its dialect say "form" or "json" for "token_request_format" and nothing of methods, if the service takes that',
+    ),
 }
 """Id, what is so, and the remedy."""
 

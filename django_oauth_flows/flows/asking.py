@@ -31,7 +31,7 @@ SHORTEST_REQUEST = 1.0
 def registration_of(snapshot: Snapshot) -> ClientRegistration:
     """Return the provider as configured now; raise :class:`ConfigurationError` if it cannot be used."""
     try:
-        return snapshot.provider.registration(snapshot.connection.parameters)
+        return snapshot.provider.registration(snapshot.connection.parameters, kept=snapshot.token.extra)
     except DecryptionError as error:
         # The site's own secret: staff can mend it, and no connection is worse for it.
         raise ConfigurationError(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.db import router
@@ -103,7 +103,7 @@ class StoredTokenSource:
     def __init__(self, connection_id: UUID, *, purpose: str) -> None:
         self._connection_id = connection_id
         self._purpose = purpose
-        self._configured: tuple[datetime, ClientRegistration] | None = None
+        self._configured: tuple[datetime, dict[str, Any], ClientRegistration] | None = None
 
     def current(self, *, rejected: Credentials | None = None) -> tuple[ClientRegistration, Credentials]:
         """Return the provider as configured now and a valid token; after a 401, something newer if there is any."""
@@ -134,11 +134,12 @@ class StoredTokenSource:
         return self._registered(found[0]), found[1]
 
     def _registered(self, snapshot: Snapshot) -> ClientRegistration:
-        provider, known = snapshot.provider, self._configured
-        if known is None or known[0] != provider.updated_at:
+        provider, known, kept = snapshot.provider, self._configured, snapshot.token.extra
+        if known is None or known[:2] != (provider.updated_at, kept):
             # In one assignment: threads that share a session must not pair one's time with another's registration.
-            known = self._configured = provider.updated_at, provider.registration(snapshot.connection.parameters)
-        return known[1]
+            found = provider.registration(snapshot.connection.parameters, kept=kept)
+            known = self._configured = provider.updated_at, kept, found
+        return known[2]
 
 
 def _credentials(snapshot: Snapshot) -> Credentials:
@@ -187,6 +188,10 @@ def _client_connection(provider: Provider, scopes: tuple[str, ...]) -> Connectio
         record(ConnectionEvent.Kind.AUTHORIZED, connection)
     elif ended.update(status=Connection.Status.ACTIVE, reason="", revoked_at=None):
         record(ConnectionEvent.Kind.REAUTHORIZED, connection)
-    minted = {"client_id": provider.client_id, "configuration_fingerprint": provider.fingerprint()}
+    minted = {
+        "provider": provider,
+        "client_id": provider.client_id,
+        "configuration_fingerprint": provider.fingerprint(),
+    }
     Token.objects.get_or_create(connection=connection, defaults=minted)
     return connection

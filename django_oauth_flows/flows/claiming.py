@@ -12,6 +12,7 @@ from django.db import Error, connections, transaction
 
 from django_oauth_flows.exceptions import Disconnected, OAuthFlowsError, ReauthorizationRequiredError, TokenUnavailable
 from django_oauth_flows.failpoints import Failpoint, reach
+from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows import circuit
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.lease import Lease, deadline_left, free, given_back_on_error, lease_seconds, taking
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 SHORTEST_LEASE = 2.0
 """Seconds that must be left of a lease when its turn comes; after that, another worker may take the row at any moment."""
+
+
+NOT_SERVED = "not_served"
+"""What became of a row that is due and whose connection may not be served: it is looked at again the next day."""
 
 
 class Choice:
@@ -57,12 +62,14 @@ def claim(choice: Choice, provider_id: uuid.UUID, *, size: int, is_first: bool =
     A provider that has failed until now is tried with one, if ``is_first``: if the caller waits for no other.
     """
     alias, worker, size = choice.alias, uuid.uuid4(), min(size, BATCH)
-    provider = _PROVIDER.first(using=alias, id=provider_id)  # as it is now: a sweep may take hours
-    if provider is None:
+    provider: Any = _PROVIDER.first(using=alias, id=provider_id)  # as it is now: a sweep may take hours
+    if provider is None or provider.paused:
         return [], False
     if provider.circuit_open_until is not None:
         if not is_first:
             return [], True
+        if circuit.is_open(provider, now=provider.now):
+            return [], False
         size = 1
     seconds = lease_seconds(provider)
     ends = time.monotonic() + seconds
@@ -87,7 +94,7 @@ def _is_as_chosen(lease: Lease, chosen: Mapping[uuid.UUID, int]) -> bool:
     return False
 
 
-_PROVIDER = Select(lambda: Provider.objects.filter(id=Slot("id")))
+_PROVIDER = Select(lambda: Provider.objects.filter(id=Slot("id")).annotate(now=DatabaseNow()))
 
 
 @lru_cache(maxsize=32)
@@ -98,7 +105,10 @@ def _taking(seconds: float) -> Update:
 
 
 def refreshed(lease: Lease) -> str:
-    """Refresh what was claimed; return ``refreshed``, ``needs_reauthorization``, ``overtaken``, or an error code."""
+    """Refresh what was claimed.
+
+    Return ``refreshed``, ``needs_reauthorization``, ``overtaken``, :data:`NOT_SERVED`, or an error code.
+    """
     try:
         return _under(lease)
     except OAuthFlowsError as error:
@@ -121,14 +131,17 @@ _SETTLED: dict[type[OAuthFlowsError], str] = {
 def _under(lease: Lease) -> str:
     snapshot = lease.snapshot
     left = lease.ends - time.monotonic()
-    if left < min(SHORTEST_LEASE, lease_seconds(snapshot.provider) / 2) or not snapshot.connection.is_active:
+    if left < min(SHORTEST_LEASE, lease_seconds(snapshot.provider) / 2):
         lease.give_back()
         return "overtaken"
     try:
         check_servable(snapshot)
     except Disconnected as reason:
-        lease.release(failure=reason.code, answered=True)
-        raise
+        lease.put_off(reason.code)
+        return NOT_SERVED
+    if not snapshot.connection.is_active or not snapshot.renewable:
+        lease.put_off("not_renewable")
+        return NOT_SERVED
     try:
         circuit.admit(lease)
     except TokenUnavailable:

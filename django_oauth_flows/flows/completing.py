@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +21,7 @@ from django_oauth_flows.flows.values import Completion, Grant
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent
 from django_oauth_flows.protocol.authorization import read_state, validate_authorization_response
 from django_oauth_flows.protocol.flow import flow_for
+from django_oauth_flows.protocol.kept import as_variables
 from django_oauth_flows.protocol.messages import Identity, PendingAuthorization, TemporaryCredentials
 
 if TYPE_CHECKING:
@@ -111,13 +113,15 @@ def _exchange(
         raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
     check_standing(request, user=user)
     registration = request.provider.registration(request.parameters)
-    response = validate_authorization_response(_pending(request, registration), answer_of(request, params))
+    pending = _pending(request, registration, read_state(params))
+    response = validate_authorization_response(pending, answer_of(request, params))
     flow = flow_for(registration)
     tokens = flow.exchange(response)
     reach(Failpoint.CODE_EXCHANGED)
     grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields, callback=response.extra)
     holding = holding_of(request, Identity(), user=user)
     try:
+        flow = flow_for(replace(registration, kept=as_variables(grant.extra)))
         identity = flow.identify(grant.credentials, tokens.extra)
         holding = holding_of(request, identity, user=user)
         return _keep(request, holding, grant, browser)
@@ -205,12 +209,13 @@ def _is_being_completed(request: AuthorizationRequest) -> bool:
     )
 
 
-def _pending(request: AuthorizationRequest, registration: ClientRegistration) -> PendingAuthorization:
+def _pending(request: AuthorizationRequest, registration: ClientRegistration, state: Secret) -> PendingAuthorization:
     token, secret = request.open("temporary_token"), request.open("temporary_token_secret")
     return PendingAuthorization(
         registration=registration,
         redirect_uri=request.redirect_uri,
         scopes=request.requested_scopes,
+        state=state,
         code_verifier=request.open("code_verifier"),
         temporary_credentials=TemporaryCredentials(token, secret) if token and secret else None,
     )

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 from django.db import router
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from django_oauth_flows.exceptions import CannotPersist
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows import circuit
-from django_oauth_flows.flows.claiming import Choice, claim, refreshed
+from django_oauth_flows.flows.claiming import NOT_SERVED, Choice, claim, refreshed
 from django_oauth_flows.flows.counting import counting_at_once
 from django_oauth_flows.flows.crew import Crew
 from django_oauth_flows.flows.durable import in_callers_transaction
@@ -84,6 +84,9 @@ class Sweep:
     def note(self, done: Lease, outcome: str) -> None:
         """Count what became of one: the name of a counter above, or an error code."""
         self.under_way.discard(done)
+        if outcome == NOT_SERVED:  # it has been put off: nobody meets it again today
+            self.overtaken += 1
+            return
         if outcome in ("overtaken", "storage_unavailable", "internal_error"):
             self._passed_over.append(done.snapshot.connection.pk)
             self._choice = None
@@ -113,7 +116,7 @@ class Sweep:
         untouched = Q(last_refreshed_at=None) | Q(last_refreshed_at__lt=self.started)  # some are due again at once
         unfailed = Q(last_failure_at=None) | Q(last_failure_at__lt=self.started)
         order = {"failure_count__gt": 0} if self.retries else {"failure_count": 0}
-        rows = due(provider=self.provider, within=within).filter(untouched, unfailed, **order)
+        rows = _pickable(self.provider, within).filter(untouched, unfailed, **order)
         return rows.exclude(connection_id__in=self._passed_over) if self._passed_over else rows
 
 
@@ -123,17 +126,24 @@ def due(*, provider: Provider | None = None, within: timedelta = timedelta(0)) -
     None that may not be served, that somebody is refreshing, or that failed a moment ago.
     """
     user_label = model_label(get_user_model())
-    rows = Token.objects.using(router.db_for_write(Token)).filter(
-        free(),
+    return _pickable(provider, within).filter(
         circuit.closed("connection__provider"),
         Q(refresh_token__isnull=False) | Q(connection__grant_type=Connection.GrantType.CLIENT_CREDENTIALS),
         ~Q(connection__owner_model=user_label, connection__user__is_active=False),
-        next_refresh_at__lte=DatabaseNow() + within,
         connection__status=Connection.Status.ACTIVE,
         connection__paused=False,
         connection__provider__paused=False,
     )
-    return rows if provider is None else rows.filter(connection__provider=provider)
+
+
+def _pickable(provider: Provider | None, within: timedelta) -> QuerySet[Token]:
+    """Return what is due as far as the row itself says: an index finds it among any number of rows.
+
+    The rest is looked at once it is claimed, and what may not be served is put off, so that nobody passes over it again
+    and again.
+    """
+    rows = Token.objects.using(router.db_for_write(Token)).filter(free(), next_refresh_at__lte=DatabaseNow() + within)
+    return rows if provider is None else rows.filter(provider=provider)
 
 
 @counting_at_once
@@ -162,7 +172,7 @@ def refresh_due(
         )
     sweeps = [Sweep(row, row.now, pace) for row in _providers_due(provider, within)]
     # No more threads, each with a connection to the database, than there is work for.
-    size = len(due(provider=provider, within=within).order_by().values_list("pk", flat=True)[:workers])
+    size = min(workers, sum(_count(row.provider, within, at_most=workers) for row in sweeps))
     if size <= 1:  # in this thread: a test's own transaction is not seen by others
         for sweep in sweeps:
             _one_by_one(sweep, within=within, advance=advance)
@@ -177,9 +187,13 @@ def refresh_due(
 
 def _providers_due(provider: Provider | None, within: timedelta) -> list[Any]:
     """Return the providers of what is due, with the database's ``now``."""
-    ids = due(provider=provider, within=within).order_by().values_list("connection__provider_id", flat=True).distinct()
-    rows = Provider.objects.using(router.db_for_write(Provider)).filter(pk__in=list(ids)).annotate(now=DatabaseNow())
-    return list(rows.order_by("slug"))
+    rows = Provider.objects.using(router.db_for_write(Provider)).annotate(now=DatabaseNow()).order_by("slug")
+    chosen = rows if provider is None else rows.filter(pk=provider.pk)
+    return list(chosen.filter(Exists(due(within=within).filter(provider=OuterRef("pk")))))
+
+
+def _count(provider: Provider, within: timedelta, *, at_most: int) -> int:
+    return len(due(provider=provider, within=within).order_by().values_list("pk", flat=True)[:at_most])
 
 
 def _one_by_one(sweep: Sweep, *, within: timedelta, advance: Callable[[int], None]) -> None:
@@ -214,7 +228,7 @@ def _hand_out(sweep: Sweep, crew: Crew, *, idle: int, share: int, within: timede
         return False
     cap = min(share, max(1, sweep.provider.max_concurrency))
     wanted = min(idle, cap - len(sweep.under_way))
-    if wanted < max(1, cap // 4):  # to claim one at a time would cost as much as to refresh it
+    if wanted < max(1, cap // 3):  # to claim one at a time would cost as much as to refresh it
         return True
     claims, more = sweep.claim(wanted, within)
     for found in claims:

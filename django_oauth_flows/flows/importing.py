@@ -57,6 +57,8 @@ def import_connection(
     """
     if not provider.enabled or provider.paused:
         raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
+    if not refresh_token and isinstance(provider.dialect, dict) and provider.dialect.get("refreshes_with_access_token"):
+        refresh_token = access_token
     tokens = _checked_tokens(provider, access_token, token_secret, refresh_token)
     owner_model, owner_id = owner_key(owner)
     is_user = owner_model == model_label(get_user_model())

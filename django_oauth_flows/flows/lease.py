@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import Error
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 
 from django_oauth_flows.exceptions import TokenUnavailable
 from django_oauth_flows.failpoints import Failpoint, reach
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 FIRST_BACKOFF, LAST_BACKOFF = 2.0, 900.0
 """Seconds until the next attempt after the first failure, and at most."""
+
+PUT_OFF = timedelta(days=1)
+"""After that a sweep looks again at a connection that may not be served: its user may be active again."""
 
 FIRST_PAUSE, LAST_PAUSE = 0.05, 1.0
 """Seconds between two tries to store an answer while the database fails."""
@@ -82,12 +85,14 @@ class Lease:
         ``answered``: the provider certainly did not act on the refresh token, so this attempt leaves no doubt behind.
         """
         reach(Failpoint.BEFORE_RELEASE)
+        not_before = self._not_before(wait, doubtful=not answered)
         columns: dict[str, Any] = {
             **_ENDED,
             "failure_count": F("failure_count") + 1,
             "last_failure": failure[:40],
             "last_failure_at": DatabaseNow(),
-            "not_before": self._not_before(wait, doubtful=not answered),
+            "not_before": not_before,
+            "next_refresh_at": _not_sooner(not_before),  # or every sweep would pass over it again and again
         }
         if answered:
             columns["attempt_count"] = self.unanswered
@@ -98,6 +103,17 @@ class Lease:
         reach(Failpoint.BEFORE_RELEASE)
         ended = {**_ENDED, "next_refresh_at": None, "last_failure": failure[:40], "last_failure_at": DatabaseNow()}
         return bool(self._held().update(**ended, failure_count=F("failure_count") + 1))
+
+    def put_off(self, reason: str) -> None:
+        """Free the row, whose connection may not be served: nothing was sent, and no sweep looks at it until tomorrow."""
+        columns = {
+            **_ENDED,
+            "attempt_count": self.unanswered,
+            "next_refresh_at": _not_sooner(DatabaseNow() + PUT_OFF),
+            "last_failure": reason[:40],
+            "last_failure_at": DatabaseNow(),
+        }
+        noted(self.alias, lambda: self._held().update(**columns))
 
     def give_back(self) -> None:
         """Free the row as if the lease had not been taken: nothing was sent."""
@@ -196,6 +212,11 @@ class Lease:
         if grant.refresh_token is not None:
             columns["refresh_token"] = token.seal("refresh_token", grant.refresh_token)
         return columns
+
+
+def _not_sooner(moment: Any) -> Case:
+    """Return ``next_refresh_at``, but not before ``moment``; what has no place in the schedule gets none."""
+    return Case(When(next_refresh_at__lt=moment, then=moment), default=F("next_refresh_at"))
 
 
 def _saving(*columns: str, late: bool = False) -> Update:

@@ -73,7 +73,7 @@ _TOKEN = Select(
     columns=_COLUMNS,
 )
 
-BATCH = 16
+BATCH = 32
 """How many rows are read at once; the same statement serves fewer."""
 
 BATCH_NAMES = tuple(f"id_{number}" for number in range(BATCH))

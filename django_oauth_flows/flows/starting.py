@@ -22,6 +22,7 @@ from django_oauth_flows.flows.returning import safe_next_url
 from django_oauth_flows.flows.values import AUTHORIZATION_LIFETIME, StartedAuthorization
 from django_oauth_flows.managers import allows, hash_secret, owner_key
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider
+from django_oauth_flows.protocol.dialect import Dialect
 from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.statements import Insert, Select, Slot
@@ -58,7 +59,7 @@ def start_authorization(
     ``scopes`` default to the provider's; with ``reconnect``, to those plus what that connection had asked for.
     ``session_auth_hash`` is ``user.get_session_auth_hash()``; ``site_url`` the origin to use if none is configured.
 
-    Raises :class:`AuthorizationError` (``not_allowed``, ``provider_disabled``, ``parameter_required``),
+    Raises :class:`AuthorizationError` (``not_allowed``, ``provider_disabled``, ``parameter_required``, ``parameter_refused``),
     :class:`ScopeNotAllowed`, :class:`ConfigurationError` (``base_url_required``, ``provider_misconfigured``), and for
     OAuth 1.0a, which asks for temporary credentials here, and for pushed requests :class:`TokenEndpointError`.
     RFC 6749 §4.1.1, RFC 5849 §2.1, RFC 9126.
@@ -67,7 +68,7 @@ def start_authorization(
         raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
     owner_model, owner_id = _checked_owner(provider, user=user, owner=owner, reconnect=reconnect)
     wanted = _checked_scopes(provider, scopes, reconnect)
-    values = dict(reconnect.parameters if reconnect else parameters or {})
+    values = dict(reconnect.parameters if reconnect else _checked_parameters(provider, parameters or {}))
     callback = redirect_uri(provider, site_url=site_url)
     if _is_asked_first(provider):
         _make_room(user.pk, provider)  # before the provider is asked for anything
@@ -95,6 +96,20 @@ def start_authorization(
     _seal_pending(request, pending)
     _remember(request)
     return StartedAuthorization(authorization_url, browser_cookie(request.pk, browser, path=urlsplit(callback).path))
+
+
+def _checked_parameters(provider: Provider, parameters: Mapping[str, str]) -> Mapping[str, str]:
+    """Return ``parameters`` if the service can have such values; what is no part of an address at all is refused later."""
+    try:
+        dialect = Dialect.from_json(provider.dialect)
+    except (ValueError, TypeError):
+        return parameters  # said by the registration
+    for name, value in parameters.items():
+        if not dialect.accepts(name, str(value)):
+            raise AuthorizationError(
+                f"{provider} has no such {name}.", code="parameter_refused", hint="Enter it as the service writes it."
+            )
+    return parameters
 
 
 def redirect_uri(provider: Provider, *, site_url: str = "") -> str:

@@ -192,7 +192,7 @@ def _store_token(connection: Connection, holding: Holding, grant: Grant, *, repl
 
 
 def _new_token(connection: Connection, holding: Holding, grant: Grant) -> Token:
-    token = Token(id=uuid.uuid4(), connection=connection)
+    token = Token(id=uuid.uuid4(), connection=connection, provider_id=connection.provider_id)
     for name, value in _columns(token, holding, grant, renewable=bool(grant.refresh_token)).items():
         setattr(token, name, value)
     return token

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from django_oauth_flows.protocol.json_paths import follow
 from django_oauth_flows.protocol.messages import Credentials, Identity, TokenCredentials, TokenResponse
 from django_oauth_flows.protocol.secret import Secret
 
@@ -106,7 +107,8 @@ class Grant:
 
         ``callback``: the allow-listed parameters that came with the code. What no database could store is left out.
         """
-        members = {**(callback or {}), **{name: tokens.extra[name] for name in kept if name in tokens.extra}}
+        found = {name: value for name in kept if (value := follow(tokens.extra, name)) is not None}
+        members = {**(callback or {}), **found}
         extra = {name: value for name, value in members.items() if _is_storable(value)}
         if isinstance(tokens, TokenCredentials):
             return cls(access_token=tokens.token, token_secret=tokens.token_secret, token_type="OAuth", extra=extra)

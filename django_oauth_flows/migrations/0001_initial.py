@@ -333,7 +333,7 @@ class Migration(migrations.Migration):
                     "code_challenge_method",
                     models.CharField(
                         blank=True,
-                        choices=[("S256", "S256"), ("", "off (dangerous)")],
+                        choices=[("S256", "S256"), ("plain", "plain (dangerous)"), ("", "off (dangerous)")],
                         default="S256",
                         max_length=5,
                         verbose_name="PKCE",
@@ -642,6 +642,7 @@ class Migration(migrations.Migration):
             model_name="connection",
             name="provider",
             field=models.ForeignKey(
+                db_index=False,
                 on_delete=django.db.models.deletion.PROTECT,
                 related_name="connections",
                 to="oauth_flows.provider",
@@ -652,7 +653,7 @@ class Migration(migrations.Migration):
             name="AuthorizationRequest",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ("state_hash", models.CharField(max_length=64, unique=True)),
+                ("state_hash", models.CharField(max_length=64)),
                 ("session_auth_hash", models.CharField(max_length=64)),
                 ("browser_hash", models.CharField(max_length=64)),
                 ("owner_model", models.CharField(max_length=100)),
@@ -703,7 +704,10 @@ class Migration(migrations.Migration):
                 (
                     "user",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to=settings.AUTH_USER_MODEL
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
                     ),
                 ),
                 (
@@ -729,7 +733,10 @@ class Migration(migrations.Migration):
                 (
                     "provider",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="oauth_flows.provider"
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="oauth_flows.provider",
                     ),
                 ),
             ],
@@ -895,6 +902,17 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.CASCADE, related_name="token", to="oauth_flows.connection"
                     ),
                 ),
+                (
+                    "provider",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        editable=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="+",
+                        to="oauth_flows.provider",
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "token",
@@ -1001,6 +1019,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="authorizationrequest",
+            constraint=models.UniqueConstraint(fields=("state_hash",), name="oauth_flows_request_state"),
+        ),
+        migrations.AddConstraint(
+            model_name="authorizationrequest",
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     ("taken_at", None),
@@ -1053,7 +1075,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="token",
-            index=models.Index(fields=["next_refresh_at"], name="oauth_flows_token_due"),
+            index=models.Index(fields=["provider", "next_refresh_at"], name="oauth_flows_token_due"),
         ),
         migrations.AddConstraint(
             model_name="token",

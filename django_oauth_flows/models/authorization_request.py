@@ -27,9 +27,12 @@ class AuthorizationRequest(Sealed):
         FAILED = "failed"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    state_hash = models.CharField(max_length=64, unique=True)
-    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="+")
-    user = models.ForeignKey(django_settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    # No more indexes than are used: each of them is written by every start.
+    state_hash = models.CharField(max_length=64)
+    provider = models.ForeignKey(Provider, on_delete=models.CASCADE, related_name="+", db_index=False)
+    user = models.ForeignKey(
+        django_settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False
+    )
     session_auth_hash = models.CharField(max_length=64)  # SHA-256 of get_session_auth_hash()
     browser_hash = models.CharField(max_length=64)  # SHA-256 of the request's cookie
     owner_model = models.CharField(max_length=100)
@@ -66,6 +69,8 @@ class AuthorizationRequest(Sealed):
             models.Index(fields=("expires_at",), name="oauth_flows_request_expiry"),
         )
         constraints = (
+            # Not unique=True, which PostgreSQL would be given a second index for: for LIKE, that nobody asks.
+            models.UniqueConstraint(fields=("state_hash",), name="oauth_flows_request_state"),
             models.CheckConstraint(
                 condition=models.Q(taken_at=None) | models.Q(**{f"{name}__isnull": True for name in DANCE_SECRETS}),
                 name="oauth_flows_request_blanked",

@@ -43,7 +43,7 @@ class Connection(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     provider = models.ForeignKey(
-        Provider, on_delete=models.PROTECT, related_name="connections", verbose_name=_("provider")
+        Provider, on_delete=models.PROTECT, related_name="connections", verbose_name=_("provider"), db_index=False
     )
     user = models.ForeignKey(
         django_settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True,

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from django_oauth_flows.models.provider_preset import Change
     from django_oauth_flows.protocol.messages import ClientRegistration
+    from django_oauth_flows.protocol.secret import Secret
 
 Seconds = models.PositiveIntegerField
 AT_MOST_TEN_YEARS = MaxValueValidator(TEN_YEARS)
@@ -68,6 +70,7 @@ class Provider(Sealed):
 
     class CodeChallengeMethod(models.TextChoices):
         S256 = "S256", "S256"
+        PLAIN = "plain", _("plain (dangerous)")
         OFF = "", _("off (dangerous)")
 
     class ResponseMode(models.TextChoices):
@@ -275,8 +278,12 @@ class Provider(Sealed):
         if errors:
             raise ValidationError(errors)
 
-    def registration(self, parameters: Mapping[str, str] | None = None) -> ClientRegistration:
+    def registration(
+        self, parameters: Mapping[str, str] | None = None, *, kept: Mapping[str, Any] | None = None
+    ) -> ClientRegistration:
         """Build the protocol's frozen view of this row, with the values of one connection filled into its endpoints.
+
+        ``kept``: what its provider has said of it, ``Token.extra``; it may decide the API base URL.
 
         Raise :class:`ConfigurationError` if a placeholder has no value or the dialect is not valid, and
         :class:`DecryptionError` if the client's secrets do not open.
@@ -284,7 +291,7 @@ class Provider(Sealed):
         # Only a flow needs the protocol's values; django.setup() goes without building their classes.
         from django_oauth_flows.models.provider_registration import registration
 
-        return registration(self, parameters or {})
+        return registration(self, parameters or {}, kept)
 
     def fingerprint(self, parameters: Mapping[str, str] | None = None) -> str:
         """Return the SHA-256 of what decides where a code or refresh token may go: endpoints, issuer and client.
@@ -294,6 +301,38 @@ class Provider(Sealed):
         from django_oauth_flows.models.provider_registration import fingerprint
 
         return fingerprint(self, parameters or {})
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str,
+        *,
+        client_id: str,
+        client_secret: Secret | None = None,
+        slug: str = "",
+        parameters: Mapping[str, str] | None = None,
+    ) -> Provider:
+        """Return a row with what the catalogue's entry says, not saved: call ``full_clean()`` and ``save()``.
+
+        ``parameters`` fill the placeholders that decide whose server it is; the others are left to the users' form.
+
+        Raises :class:`ConfigurationError` (``preset_unknown``, ``preset_parameters``).
+        """
+        from django_oauth_flows.models.provider_preset import known_preset, row_from_preset
+
+        row = row_from_preset(cls, known_preset(preset), client_id=client_id, slug=slug, parameters=parameters or {})
+        if client_secret is not None:
+            row.seal("client_secret", client_secret)
+        return row
+
+    def preset_changes(self) -> list[Change]:
+        """Return where the row and the catalogue's entry that it was copied from differ today; nothing is changed.
+
+        Raise :class:`ConfigurationError` (``preset_unknown``) if the entry has left the catalogue.
+        """
+        from django_oauth_flows.models.provider_preset import changes
+
+        return changes(self)
 
     def keep_client_secret(self, *, until: datetime) -> None:
         """Keep the present client secret beside the one that is about to replace it: both are tried until then.

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
 from django_oauth_flows.conf import settings
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.models.provider_rules import ENDPOINTS
-from django_oauth_flows.protocol.dialect import Dialect
+from django_oauth_flows.protocol.dialect import ENDPOINT_KEYS, Dialect
+from django_oauth_flows.protocol.kept import as_variables, resolve
 from django_oauth_flows.protocol.messages import ClientRegistration, IdentityClaims, ServerMetadata, TransportPolicy
-from django_oauth_flows.protocol.placeholders import fill
+from django_oauth_flows.protocol.placeholders import fill, runtime_names
+from django_oauth_flows.protocol.quirks import quirk_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,21 +25,28 @@ if TYPE_CHECKING:
     from django_oauth_flows.models.provider import Provider
     from django_oauth_flows.protocol.secret import Secret
 
+logger = logging.getLogger("oauth_flows")
 
-def registration(provider: Provider, parameters: Mapping[str, str]) -> ClientRegistration:
+
+def registration(
+    provider: Provider, parameters: Mapping[str, str], kept: Mapping[str, Any] | None = None
+) -> ClientRegistration:
     """Do what :meth:`Provider.registration` says."""
     values = {**parameters, **provider.parameters}
     with _misconfiguration(provider):
         endpoints = {name: fill(getattr(provider, name), values) for name in ENDPOINTS}
         api_base_url = fill(provider.api_base_url, values)
         api_hosts = tuple(fill(host, values) for host in provider.api_hosts)
-        dialect = Dialect.from_json(provider.dialect)
+        dialect = Dialect.from_json(provider.dialect).filled(values)
+        quirk = quirk_named(dialect.quirk) if dialect.quirk else None
+    said = as_variables(kept or {})
     proxy = provider.open("proxy")
     return ClientRegistration(
         name=provider.slug,
         protocol=provider.protocol,  # type: ignore[arg-type]
         server=ServerMetadata(
             **endpoints,
+            refresh_endpoint=dialect.refresh_endpoint,
             issuer=provider.issuer,
             authorization_response_iss_parameter_supported=provider.authorization_response_iss_parameter_supported,
         ),
@@ -51,10 +61,18 @@ def registration(provider: Provider, parameters: Mapping[str, str]) -> ClientReg
         signature_placement=provider.signature_placement,  # type: ignore[arg-type]
         realm=provider.realm,
         private_key=provider.open("private_key"),
-        identity=IdentityClaims(provider.identity_source, provider.subject_path, provider.label_path),  # type: ignore[arg-type]
+        identity=IdentityClaims(
+            provider.identity_source,  # type: ignore[arg-type]
+            provider.subject_path,
+            provider.label_path,
+            dialect.subject_template,
+            dialect.subject_prefix,
+        ),
         dialect=dialect,
+        quirk=quirk,
+        kept=said,
         transport=TransportPolicy(
-            api_base_url=api_base_url,
+            api_base_url=_api_base(provider, api_base_url, said, dialect),
             api_hosts=api_hosts,
             internal=provider.internal,
             proxy=proxy.reveal() if proxy else settings.proxy,
@@ -75,7 +93,22 @@ def fingerprint(provider: Provider, parameters: Mapping[str, str]) -> str:
         ]
         if provider.pushed_authorization_request_endpoint:
             parts.append(fill(provider.pushed_authorization_request_endpoint, values))
+        if isinstance(provider.dialect, dict) and not ENDPOINT_KEYS.isdisjoint(provider.dialect):
+            # Refresh tokens go there, as they do to the token endpoint.
+            parts += [json.dumps(Dialect.from_json(provider.dialect).filled(values).endpoints, sort_keys=True)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _api_base(provider: Provider, template: str, said: Mapping[str, str], dialect: Dialect) -> str:
+    """Return the API base URL; "" while nobody has said what its variables are, or where that may not lead."""
+    if not runtime_names(template):
+        return template
+    try:
+        return resolve(template, said, patterns=dialect.api_host_patterns, internal=provider.internal)
+    except ValueError:
+        if said:
+            logger.warning("oauth_flows.api_base_not_allowed", extra={"provider": str(provider.pk)})
+        return ""
 
 
 def _second_client_secret(provider: Provider) -> Secret | None:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from django.conf import settings as django_settings
 from django.utils.translation import gettext_lazy as _
 
-from django_oauth_flows.protocol.dialect import Dialect
+from django_oauth_flows.models.provider_dialect_rules import (
+    decides_domain,
+    dialect_problems,
+    names_a_person,
+    sample_of,
+    secrets_in_query,
+)
 from django_oauth_flows.protocol.endpoints import check_authorization_query
 from django_oauth_flows.protocol.placeholders import fill, placeholders
 from django_oauth_flows.protocol.urls import check_endpoint, check_host
@@ -43,9 +49,6 @@ CREDENTIALED_ENDPOINTS = (
 """URLs that receive the client secret or a token: pointing one at another host demands the secret again."""
 
 
-_REGISTRABLE_DOTS = 2
-"""How many dots a fixed domain has at least, seen from its placeholder: ``.example.com``."""
-
 TEN_YEARS = 10 * 366 * 24 * 60 * 60
 """The longest time that a column in seconds may name: nothing that lives longer would tell, and later moments overflow."""
 
@@ -61,6 +64,7 @@ def problems(provider: Provider) -> Iterator[Problem]:
         _api_hosts,
         _scopes,
         _dialect,
+        dialect_problems,
         _oauth1,
         _assertions,
         _identity,
@@ -76,14 +80,16 @@ def odd_scopes(scopes: Iterable[str]) -> list[str]:
 
 
 def dangers(provider: Provider) -> list[str]:
-    """Return which dangerous settings the row has: ``no_pkce``, ``internal``, ``plaintext``, ``raw_basic_auth``."""
+    """Return which dangerous settings the row has, each by a short name."""
     oauth1 = provider.protocol == provider.Protocol.OAUTH1
     switched_on = {
-        "no_pkce": not oauth1 and provider.code_challenge_method != provider.CodeChallengeMethod.S256,
+        "no_pkce": not oauth1 and provider.code_challenge_method == provider.CodeChallengeMethod.OFF,
+        "plain_pkce": not oauth1 and provider.code_challenge_method == provider.CodeChallengeMethod.PLAIN,
         "internal": provider.internal,
         "plaintext": oauth1 and provider.signature_method == provider.SignatureMethod.PLAINTEXT,
         "raw_basic_auth": isinstance(provider.dialect, dict) and bool(provider.dialect.get("raw_basic_auth")),
     }
+    switched_on["secrets_in_query"] = not oauth1 and secrets_in_query(provider)
     return [name for name, is_on in switched_on.items() if is_on]
 
 
@@ -105,7 +111,7 @@ def _urls(provider: Provider) -> Iterator[Problem]:
         value = getattr(provider, name)
         try:
             if value:
-                sample = fill(value, dict.fromkeys(placeholders(value), "x") | _filled(provider))
+                sample = fill(sample_of(value), dict.fromkeys(placeholders(value), "x") | _filled(provider))
                 check_endpoint(sample, internal=provider.internal)
                 if name == "authorization_endpoint":
                     check_authorization_query(sample)
@@ -151,6 +157,8 @@ def _api_hosts(provider: Provider) -> Iterator[Problem]:
 
 
 def _dialect(provider: Provider) -> Iterator[Problem]:
+    from django_oauth_flows.protocol.dialect import Dialect  # not needed to load the models
+
     try:
         Dialect.from_json(provider.dialect)
     except (ValueError, TypeError) as problem:
@@ -177,6 +185,8 @@ def _assertions(provider: Provider) -> Iterator[Problem]:
 
 
 def _identity(provider: Provider) -> Iterator[Problem]:
+    if provider.identity_source != provider.IdentitySource.NONE and names_a_person(provider.subject_path):
+        yield "subject_path", _("An e-mail address or user name can be given to somebody else: name a lasting id.")
     if provider.identity_source == provider.IdentitySource.USERINFO and not provider.userinfo_endpoint:
         yield "userinfo_endpoint", _("Needed to read the account's identity.")
 
@@ -184,10 +194,8 @@ def _identity(provider: Provider) -> Iterator[Problem]:
 def _placeholders(provider: Provider) -> Iterator[Problem]:
     """Refuse a user-filled placeholder that decides who receives the client secret."""
     for name in CREDENTIALED_ENDPOINTS:
-        host = getattr(provider, name).partition("://")[2].partition("/")[0]
-        left_open = [key for key in placeholders(host) if key not in _filled(provider)]
-        registrable = host.rpartition("}")[2]
-        if left_open and (not registrable.startswith(".") or registrable.count(".") < _REGISTRABLE_DOTS):
+        url = getattr(provider, name)
+        if decides_domain(url, [key for key in placeholders(url) if key not in _filled(provider)]):
             yield name, _("Fill this placeholder in yourself: it decides which domain receives the client secret.")
 
 

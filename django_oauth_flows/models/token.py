@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_oauth_flows.fields import EncryptedField, Sealed
 from django_oauth_flows.models.connection import Connection
+from django_oauth_flows.models.provider import Provider
 
 AT_REST: dict[str, Any] = {
     "lease_owner": None,
@@ -30,6 +31,10 @@ class Token(Sealed):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     connection = models.OneToOneField(Connection, on_delete=models.CASCADE, related_name="token")
+    # The connection's, which never changes: what is due at one provider is found by an index, and by nothing else.
+    provider = models.ForeignKey(
+        Provider, on_delete=models.DO_NOTHING, related_name="+", db_constraint=False, db_index=False, editable=False
+    )
     access_token = EncryptedField(_("access token"), context="token.access_token")
     token_secret = EncryptedField(_("token secret"), context="token.token_secret")  # OAuth 1.0a
     refresh_token = EncryptedField(_("refresh token"), context="token.refresh_token")
@@ -60,7 +65,7 @@ class Token(Sealed):
     class Meta:
         verbose_name = _("token")
         verbose_name_plural = _("tokens")
-        indexes = (models.Index(fields=("next_refresh_at",), name="oauth_flows_token_due"),)
+        indexes = (models.Index(fields=("provider", "next_refresh_at"), name="oauth_flows_token_due"),)
         constraints = (
             models.CheckConstraint(
                 condition=models.Q(token_secret__isnull=True) | models.Q(refresh_token__isnull=True), name="oauth_flows_token_protocol",

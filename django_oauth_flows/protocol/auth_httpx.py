@@ -52,6 +52,10 @@ class HttpxAuth(httpx.Auth):
             use = use.moved(str(request.url), repeatable=repeatable) or await use.anewer(repeatable=repeatable)
 
 
+_DEFAULTS = ("*/*", f"python-httpx/{httpx.__version__}")
+"""Header values that say nothing: httpx always sends them."""
+
+
 def _authenticated(request: httpx.Request, use: Use) -> httpx.Request:
     """Let ``use`` authenticate a stand-in of the request, and take over what that has changed."""
     check_placement(use.registration)
@@ -64,6 +68,11 @@ def _authenticated(request: httpx.Request, use: Use) -> httpx.Request:
         prepared.headers["Content-Type"] = request.headers["Content-Type"]
     prepared.body = (request.read() or None) if _is_held(request) else request.stream  # type: ignore[assignment]
     use(prepared)
+    if use.registration.dialect.api_parameters:
+        request.url = httpx.URL(str(prepared.url))
+    for name, _ in use.registration.dialect.api_headers:
+        if request.headers.get(name) in (None, *_DEFAULTS) and name in prepared.headers:
+            request.headers[name] = prepared.headers[name]
     for name in ("Authorization", "Content-Type"):
         if name in prepared.headers:
             request.headers[name] = prepared.headers[name]

@@ -61,18 +61,20 @@ def validate_authorization_response(pending: PendingAuthorization, params: Param
     ``access_denied``, ``provider_error``, ``unexpected_response``, ``invalid_code``, ``token_mismatch``,
     ``verifier_missing``.
     """
-    values = _unique(params)
+    values = _unique(params, ONCE_ONLY.union({pending.registration.dialect.callback_code_parameter}))
     _check_issuer(pending, values)
     _check_error(pending, values)
-    code = _verifier(pending, values) if pending.registration.protocol == "oauth1" else _code(values)
-    kept = [name for name in pending.registration.dialect.kept_callback_parameters if name not in _NEVER_KEPT]
+    code = _verifier(pending, values) if pending.registration.protocol == "oauth1" else _code(pending, values)
+    dialect = pending.registration.dialect
+    used_up = _NEVER_KEPT.union({dialect.callback_code_parameter})
+    kept = [name for name in dialect.kept_callback_parameters if name not in used_up]
     return AuthorizationResponse(pending, Secret(code), {name: values[name] for name in kept if name in values})
 
 
-def _unique(params: Params) -> dict[str, str]:
+def _unique(params: Params, once_only: frozenset[str]) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, value in params:
-        if name in values and name in ONCE_ONLY:
+        if name in values and name in once_only:
             raise _duplicate()
         values[name] = value
     return values
@@ -114,10 +116,10 @@ def _check_error(pending: PendingAuthorization, values: Mapping[str, str]) -> No
     raise AuthorizationError("The service refused the authorization.", code="provider_error", provider_text=text)
 
 
-def _code(values: Mapping[str, str]) -> str:
+def _code(pending: PendingAuthorization, values: Mapping[str, str]) -> str:
     if any(name in values for name in FRONT_CHANNEL_TOKENS):
         raise AuthorizationError("The service sent a token where only a code may be.", code="unexpected_response")
-    code = values.get("code", "")
+    code = values.get(pending.registration.dialect.callback_code_parameter, "")
     if not _CODE.fullmatch(code):
         raise AuthorizationError("The service's authorization code is missing or malformed.", code="invalid_code")
     return code

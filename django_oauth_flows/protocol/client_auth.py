@@ -8,6 +8,7 @@ from urllib.parse import quote_plus
 
 from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.protocol.assertions import ASSERTION_TYPE, client_assertion
+from django_oauth_flows.protocol.placeholders import expand
 
 if TYPE_CHECKING:
     from django_oauth_flows.protocol.messages import ClientRegistration
@@ -29,6 +30,9 @@ def authenticate_client(registration: ClientRegistration) -> tuple[dict[str, str
     secret = registration.client_secret.reveal()
     if registration.token_endpoint_auth_method == "client_secret_post":
         return {}, {"client_id": registration.client_id, "client_secret": secret}
+    if template := registration.dialect.basic_credentials:
+        pair = expand(template, {"client_id": registration.client_id, "client_secret": secret})
+        return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, {}
     return {"Authorization": basic(registration.client_id, secret, raw=registration.dialect.raw_basic_auth)}, {}
 
 

@@ -1,116 +1,340 @@
-"""How one server deviates from the RFCs, as typed, checked data: the schema of ``Provider.dialect``."""
+"""How one server deviates from the RFCs, as typed, checked data: the schema of ``Provider.dialect``.
+
+What a column of ``Provider`` says (endpoints, client authentication, scope separator, PKCE, where the identity is) is not said
+again here. Texts may contain placeholders, ``{shop}``, that staff or the connection fill in, and, where a key says so, variables:
+``{client_id}``, ``{client_secret}``, ``{code}``, ``{state}``, ``{redirect_uri}``, ``{refresh_token}``, ``{access_token}``, and
+``{kept.name}``, a member listed in ``kept_token_fields`` or ``kept_callback_parameters``. Paths lead into JSON: names and numbers
+joined by dots (``data.users.0.id``), or, beginning with a slash, a JSON pointer (RFC 6901).
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from django_oauth_flows.protocol import dialect_values as read
+from django_oauth_flows.protocol.placeholders import fill, runtime_names
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Mapping
 
-RESERVED_PARAMETERS = frozenset(
-    {
-        "client_id", "client_secret", "client_assertion", "client_assertion_type", "code", "code_challenge",
-        "code_challenge_method", "code_verifier", "grant_type", "iss", "nonce", "redirect_uri", "refresh_token",
-        "request", "request_uri", "response_mode", "response_type", "scope", "state",
-    }
-)  # fmt: skip
-"""Parameters that carry a promise of ours; no configuration may set or replace them. ``oauth_*`` is reserved as well."""
+    from django_oauth_flows.protocol.dialect_values import Pairs, Paths
 
-_RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x22\x24-\x7e]+")
+MAX_SIZE = 20_000
+"""Characters of a whole dialect as JSON."""
 
-Pairs = tuple[tuple[str, str], ...]
+
+MAX_PLACEHOLDER = 200
+"""Characters of what is filled into a placeholder."""
+
+
+def _key(default: Any, reader: Callable[[str, Any], Any], help_text: str) -> Any:
+    return field(default=default, metadata={"read": reader, "help": help_text})
+
+
+ENDPOINT_KEYS = frozenset({"refresh_endpoint", "second_exchange"})
+"""Keys that name an endpoint which receives secrets: they are part of a provider's fingerprint."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondExchange:
+    """A request that swaps the code's token for another one at once: a short-lived one for one that lives long."""
+
+    endpoint: str = _key("", read.endpoint, "Where to; it receives the token, and is part of the fingerprint.")
+    method: Literal["GET", "POST"] = _key("GET", read.one_of("GET", "POST"), "GET puts the parameters into the query.")
+    grant_type: str = _key("", read.word, "The value of `grant_type`.")
+    token_parameter: str = _key("access_token", read.free_name, "The name under which the first token is presented.")
+    client_authentication: bool = _key(True, read.boolean, "Whether the client authenticates as at the token endpoint.")
+
+
+def _second_exchange(key: str, value: Any) -> SecondExchange | None:
+    if value is None:
+        return None
+    found = SecondExchange(**_members(SecondExchange, value, where=f"{key!r}: "))
+    if not found.endpoint or not found.grant_type or not found.token_parameter:
+        raise ValueError(f"{key!r} needs an endpoint, a grant_type and a token_parameter")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """Rare deviations; the defaults are the RFC's behaviour."""
 
-    authorization_parameters: Pairs = ()  # constant additions to the authorization request
-    token_parameters: Pairs = ()  # … to the token request
-    refresh_parameters: Pairs = ()  # … to the refresh request
-    resources: tuple[str, ...] = ()  # RFC 8707: what the tokens are for, in authorization and token requests
-    token_response_format: Literal["json", "form"] = "json"  # "form" also accepts JSON
-    token_type_aliases: tuple[str, ...] = ()  # token_type values that mean Bearer
-    invalid_grant_errors: tuple[str, ...] = ()  # error codes that mean invalid_grant
-    raw_basic_auth: bool = False  # client_secret_basic without RFC 6749 §2.3.1's form-encoding
-    api_auth_scheme: str = "Bearer"  # the word before the token in the Authorization header
-    kept_token_fields: tuple[str, ...] = ()  # other members of the token response to store
-    kept_callback_parameters: tuple[str, ...] = ()  # other callback parameters to store
+    # The authorization request
+    authorization_parameters: Pairs = _key(
+        (), read.parameters("client_id"),
+        "Constant additions to the authorization request. OAuth 1.0a: to the address the browser is sent to.",
+    )  # fmt: skip
+    authorization_parameter_names: Pairs = _key(
+        (), read.renamed("client_id", "redirect_uri", "scope"), "Other names for these parameters.",
+    )  # fmt: skip
+    response_type: str = _key("code", read.response_type, 'Sent for `response_type=code`; "" sends none.')
+    second_scope_parameter: str = _key(
+        "", read.free_name,
+        "A second scope parameter, such as `user_scope`: scopes that are written `user_scope:name` are sent there as `name`.",
+    )  # fmt: skip
+    refresh_scopes: tuple[str, ...] = _key(
+        (), read.strings,
+        "Scopes without which no refresh token is issued, such as `offline_access`: asked for whatever else is.",
+    )  # fmt: skip
+    unquoted_parameters: tuple[str, ...] = _key(
+        (), read.strings, "Authorization parameters sent without percent-encoding what needs none: `:`, `/`, `,` and the like.",
+    )  # fmt: skip
+    authorization_fragment: str = _key("", read.fragment, "Appended to the finished address after a `#`.")
+    authorization_route: str = _key(
+        "", read.fragment, "The route of a one-page application: put after a `#` before the query.",
+    )  # fmt: skip
+    state_in_redirect_uri: bool = _key(
+        False, read.boolean,
+        "The server drops `state`, and takes redirect URIs with a query: the state is put there as well.",
+    )  # fmt: skip
+
+    resources: tuple[str, ...] = _key(
+        (), read.resources,
+        "What the tokens are for, as absolute URIs: `resource` (RFC 8707), once each, in authorization and token requests.",
+    )  # fmt: skip
+
+    # The callback
+    callback_code_parameter: str = _key("code", read.word, "The name under which the code comes back.")
+    kept_callback_parameters: tuple[str, ...] = _key((), read.strings, "Other callback parameters to store.")
+
+    # The token request
+    token_request_method: Literal["POST", "GET"] = _key(
+        "POST", read.one_of("POST", "GET"), "GET puts every parameter into the query. OAuth 1.0a: of the token request.",
+    )  # fmt: skip
+    token_request_format: Literal["form", "json", "query"] = _key(
+        "form", read.one_of("form", "json", "query"), "How a POST carries its parameters.",
+    )  # fmt: skip
+    token_request_headers: Pairs = _key(
+        (), read.headers("client_id", "client_secret"), "Headers of token, refresh and revocation requests.",
+    )  # fmt: skip
+    token_parameters: Pairs = _key(
+        (), read.token_parameters("client_id", "client_secret", "code", "state", "redirect_uri", "kept"),
+        "Additions to the token request; with variables. Not sent where a variable has no value (client credentials have no "
+        "code).",
+    )  # fmt: skip
+    token_parameter_names: Pairs = _key(
+        (),
+        read.renamed(
+            "client_id", "client_secret", "code", "code_verifier", "grant_type", "redirect_uri", "refresh_token", "scope",
+            may_omit=("grant_type", "redirect_uri"),
+        ),
+        'Other names for these parameters of token and refresh requests; "" leaves `redirect_uri` or `grant_type` out.',
+    )  # fmt: skip
+    grant_type_values: Pairs = _key(
+        (), read.values("authorization_code", "client_credentials", "refresh_token"), "Other values of `grant_type`.",
+    )  # fmt: skip
+    raw_basic_auth: bool = _key(False, read.boolean, "client_secret_basic without RFC 6749 §2.3.1's form-encoding.")
+    basic_credentials: str = _key(
+        "", read.template("client_id", "client_secret"),
+        "What is sent with client_secret_basic instead of `{client_id}:{client_secret}`, such as `{client_secret}:`.",
+    )  # fmt: skip
+    second_exchange: SecondExchange | None = _key(
+        None, _second_exchange, "A request that swaps the code's token for a long-lived one at once: an object.",
+    )  # fmt: skip
+
+    # The token response
+    token_response_format: Literal["json", "form"] = _key(
+        "json", read.one_of("json", "form"), '"form" also accepts JSON.',
+    )  # fmt: skip
+    token_response_envelope: str = _key(
+        "", read.optional_path, "The path of the object that the members stand in.",
+    )  # fmt: skip
+    token_response_paths: Paths = _key(
+        (),
+        read.paths(
+            "access_token", "refresh_token", "token_type", "expires_in", "refresh_token_expires_in", "scope", "second_scope",
+            "id_token", "error", "error_description",
+        ),
+        "Where these stand: a path within the envelope, or a list of paths of which the first that leads somewhere counts. "
+        "`error` and `error_description`: from the top.",
+    )  # fmt: skip
+    expiry_format: Literal["seconds", "milliseconds", "epoch", "epoch_milliseconds", "date"] = _key(
+        "seconds", read.one_of("seconds", "milliseconds", "epoch", "epoch_milliseconds", "date"),
+        "What `expires_in` and `refresh_token_expires_in` hold: a lifetime, a moment since 1970, or an ISO 8601 date.",
+    )  # fmt: skip
+    zero_expiry_is_never: bool = _key(False, read.boolean, "A lifetime of 0 means that the token does not expire.")
+    token_success_codes: tuple[str, ...] = _key(
+        (), read.strings, 'Values at the `error` path that mean success, such as "0".',
+    )  # fmt: skip
+    token_type_aliases: tuple[str, ...] = _key((), read.strings, "token_type values that mean Bearer.")
+    invalid_grant_errors: tuple[str, ...] = _key((), read.strings, "Error codes that mean invalid_grant.")
+    kept_token_fields: tuple[str, ...] = _key(
+        (), read.strings, "Other members of the token response to store: names, or paths, under which they are kept.",
+    )  # fmt: skip
+
+    # The refresh request
+    refresh_endpoint: str = _key(
+        "", read.endpoint, "Where refresh tokens go, if not to the token endpoint; it is part of the fingerprint.",
+    )  # fmt: skip
+    refresh_request_method: Literal["", "POST", "GET"] = _key(
+        "", read.one_of("", "POST", "GET"), "As `token_request_method`, for the refresh request alone.",
+    )  # fmt: skip
+    refresh_parameters: Pairs = _key(
+        (), read.token_parameters("client_id", "client_secret", "refresh_token", "kept"),
+        "Additions to the refresh request; with variables.",
+    )  # fmt: skip
+    refresh_client_authentication: bool = _key(
+        True, read.boolean, "Whether the client authenticates when it refreshes.",
+    )  # fmt: skip
+    refreshes_with_access_token: str = _key(
+        "", read.free_name,
+        "There are no refresh tokens: the access token is presented under this name, and must still be valid. Let the refresh "
+        "margin be long.",
+    )  # fmt: skip
+
+    # Revocation
+    revocation_request_method: Literal["POST", "GET", "DELETE"] = _key(
+        "POST", read.one_of("POST", "GET", "DELETE"), "GET and DELETE put the parameters into the query.",
+    )  # fmt: skip
+    revocation_authentication: Literal["client", "token"] = _key(
+        "client", read.one_of("client", "token"), '"token": the token is presented as in an API call, and the client is not named.',
+    )  # fmt: skip
+    revocation_token_parameter: str = _key(
+        "token", read.free_name, 'The name under which the token is presented; "" does not.',
+    )  # fmt: skip
+
+    # API calls
+    api_auth_scheme: str = _key("Bearer", read.scheme, "The word before the token in the Authorization header.")
+    api_token_header: str = _key(
+        "", read.header_name, "The header that takes the bare token instead; `Authorization` takes it without a word before it.",
+    )  # fmt: skip
+    api_token_parameter: str = _key("", read.token_name, "The query parameter that takes the token instead.")
+    api_headers: Pairs = _key(
+        (), read.headers("client_id", "client_secret", "kept"),
+        "Headers of every API call and of userinfo; the caller's own of the same name wins.",
+    )  # fmt: skip
+    api_parameters: Pairs = _key(
+        (), read.parameters("client_id", "kept"), "Query parameters of every API call and of userinfo.",
+    )  # fmt: skip
+    api_host_patterns: tuple[str, ...] = _key(
+        (), read.host_patterns,
+        "Which hosts a `{kept.…}` in the API base URL or the userinfo endpoint may lead to: exact, or `*.domain.example`.",
+    )  # fmt: skip
+
+    # Identity
+    userinfo_method: Literal["GET", "POST"] = _key("GET", read.one_of("GET", "POST"), "How userinfo is asked for.")
+    userinfo_parameters: Pairs = _key(
+        (), read.parameters("client_id", "access_token", "kept"), "Query parameters of userinfo; with variables.",
+    )  # fmt: skip
+    userinfo_headers: Pairs = _key(
+        (), read.headers("client_id", "client_secret", "kept"), "Headers of userinfo, beside `api_headers`.",
+    )  # fmt: skip
+    userinfo_body: str = _key("", read.json_text, "A JSON object to post, such as a GraphQL query.")
+    userinfo_auth_scheme: str = _key(
+        "", read.scheme, '`api_auth_scheme` for userinfo alone; "none" if the token stands in the address or its parameters.',
+    )  # fmt: skip
+    userinfo_format: Literal["json", "xml"] = _key(
+        "json", read.one_of("json", "xml"), "XML: elements are members, `@name` is an attribute, `#text` the text beside them.",
+    )  # fmt: skip
+    subject_template: str = _key(
+        "", read.subject_template,
+        "An id made of several, such as `{hub_id}:{user_id}`: paths in braces, `{kept.name}` for what was kept. Instead of the "
+        "path of the account id.",
+    )  # fmt: skip
+    subject_prefix: str = _key(
+        "", read.template(), "What the id begins with, and is taken off, such as `/users/`; without it, there is no id.",
+    )  # fmt: skip
+
+    # OAuth 1.0a
+    temporary_request_method: Literal["POST", "GET"] = _key(
+        "POST", read.one_of("POST", "GET"), "Of the request for temporary credentials.",
+    )  # fmt: skip
+    temporary_parameters: Pairs = _key(
+        (), read.parameters("client_id"), "Additions to the request for temporary credentials; they are signed.",
+    )  # fmt: skip
+    oauth1_scopes_in: Literal["", "temporary", "authorization"] = _key(
+        "", read.one_of("", "temporary", "authorization"),
+        "Which request names the scopes, as `scope` or as `authorization_parameter_names` says.",
+    )  # fmt: skip
+
+    # What users fill in
+    placeholder_patterns: Pairs = _key(
+        (), read.patterns,
+        "What users may fill into a placeholder, as a regular expression that Python and browsers read alike, beside the rule "
+        "for all of them.",
+    )  # fmt: skip
+    placeholder_help: Pairs = _key((), read.labels, "What the form says about a placeholder.")
+
+    # What only code can say
+    quirk: str = _key("", read.quirk, "The name of a deviation that is code.")
 
     @classmethod
     def from_json(cls, value: Any) -> Dialect:
         """Build from the stored JSON object; raise ``ValueError`` if it is none, or naming the first key that is unknown or wrong."""
-        if not isinstance(value, dict):
-            raise ValueError("must be an object")  # noqa: TRY004 - every reader raises ValueError
-        if unknown := sorted(set(value) - set(_READERS)):
-            raise ValueError(f"unknown key {unknown[0]!r}; known keys: {', '.join(sorted(_READERS))}")
-        checked: dict[str, Any] = {key: _READERS[key](key, item) for key, item in value.items()}
-        return cls(**checked)
+        members = _members(cls, value)
+        if len(json.dumps(value)) > MAX_SIZE:
+            raise ValueError(f"must be at most {MAX_SIZE} characters long")
+        found = cls(**members)
+        for problem in _contradictions(found):
+            raise ValueError(problem)
+        return found
+
+    def filled(self, values: Mapping[str, str]) -> Dialect:
+        """Return the dialect with every placeholder filled in; raise ``ValueError`` as :func:`fill` does."""
+        changes: dict[str, Any] = {}
+        for name in _PAIRS:
+            if any("{" in text for _, text in getattr(self, name)):
+                changes[name] = tuple((key, fill(text, values)) for key, text in getattr(self, name))
+        if "{" in self.refresh_endpoint:
+            changes["refresh_endpoint"] = fill(self.refresh_endpoint, values)
+        if self.second_exchange is not None:
+            changes["second_exchange"] = replace(
+                self.second_exchange, endpoint=fill(self.second_exchange.endpoint, values)
+            )
+        return replace(self, **changes) if changes else self
+
+    def accepts(self, name: str, value: str) -> bool:
+        """Tell whether users may fill ``value`` into this placeholder; whether addresses can take it, :func:`fill` says."""
+        pattern = dict(self.placeholder_patterns).get(name)
+        return pattern is None or re.fullmatch(pattern, value[:MAX_PLACEHOLDER]) is not None
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Return the endpoints that the dialect names, by key; they receive secrets like those of the row."""
+        named = {"refresh_endpoint": self.refresh_endpoint}
+        if self.second_exchange is not None:
+            named["second_exchange"] = self.second_exchange.endpoint
+        return {name: url for name, url in named.items() if url}
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Return every text that may hold placeholders."""
+        return (*self.endpoints.values(), *(text for name in _PAIRS for _, text in getattr(self, name)))
 
 
-def is_reserved(name: str) -> bool:
-    """Tell whether a parameter is the protocol's own."""
-    return name.lower() in RESERVED_PARAMETERS or name.lower().startswith("oauth_")
+_PAIRS = (
+    "authorization_parameters", "token_request_headers", "token_parameters", "refresh_parameters", "api_headers",
+    "api_parameters", "userinfo_parameters", "userinfo_headers", "temporary_parameters",
+)  # fmt: skip
+"""Keys whose values may hold placeholders."""
 
 
-def check_reserved(names: Iterable[str]) -> None:
-    """Raise ``ValueError`` if a name is a reserved protocol parameter."""
-    for name in names:
-        if is_reserved(name):
-            raise ValueError(f"{name!r} is set by the protocol and cannot be configured")
+def _members(cls: type, value: Any, *, where: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}must be an object")  # noqa: TRY004 - every reader raises ValueError
+    readers = {item.name: item.metadata["read"] for item in fields(cls)}
+    if unknown := sorted(set(value) - set(readers)):
+        raise ValueError(f"{where}unknown key {unknown[0]!r}; known keys: {', '.join(sorted(readers))}")
+    return {name: readers[name](name, item) for name, item in value.items()}
 
 
-def _pairs(key: str, value: Any) -> Pairs:
-    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-        raise ValueError(f"{key!r} must be an object of strings")
-    check_reserved(value)
-    return tuple(value.items())
-
-
-def _strings(key: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise ValueError(f"{key!r} must be a list of strings")
-    return tuple(value)
-
-
-def _resources(key: str, value: Any) -> tuple[str, ...]:
-    """Read absolute URIs without a fragment. RFC 8707 §2."""
-    uris = _strings(key, value)
-    if not all(_RESOURCE.fullmatch(uri) for uri in uris):
-        raise ValueError(f"{key!r} must hold absolute URIs without a fragment")
-    return uris
-
-
-def _boolean(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{key!r} must be true or false")  # noqa: TRY004 - every reader raises ValueError
-    return value
-
-
-def _format(key: str, value: Any) -> str:
-    if value not in ("json", "form"):
-        raise ValueError(f"{key!r} must be 'json' or 'form'")
-    return str(value)
-
-
-def _scheme(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.isascii() or not value.replace("-", "").isalnum():
-        raise ValueError(f"{key!r} must be one word of letters, digits and hyphens")
-    return value
-
-
-_READERS = {
-    "authorization_parameters": _pairs,
-    "token_parameters": _pairs,
-    "refresh_parameters": _pairs,
-    "resources": _resources,
-    "token_response_format": _format,
-    "token_type_aliases": _strings,
-    "invalid_grant_errors": _strings,
-    "raw_basic_auth": _boolean,
-    "api_auth_scheme": _scheme,
-    "kept_token_fields": _strings,
-    "kept_callback_parameters": _strings,
-}
+def _contradictions(dialect: Dialect) -> list[str]:
+    """Return what no two keys may say at once."""
+    found = []
+    kept = {f"kept.{name}" for name in (*dialect.kept_token_fields, *dialect.kept_callback_parameters)}
+    texts = (*dialect.templates, dialect.subject_template)
+    used = [name for text in texts for name in runtime_names(text) if name.startswith("kept.")]
+    if unkept := [name for name in used if name not in kept]:
+        found.append(f"{{{unkept[0]}}} is not listed in 'kept_token_fields' or 'kept_callback_parameters'")
+    if dialect.api_token_header and dialect.api_token_parameter:
+        found.append("'api_token_header' and 'api_token_parameter' cannot both take the token")
+    if dialect.authorization_fragment and dialect.authorization_route:
+        found.append("'authorization_fragment' and 'authorization_route' cannot both stand after the #")
+    if dialect.userinfo_body and dialect.userinfo_method != "POST":
+        found.append("'userinfo_body' needs 'userinfo_method': 'POST'")
+    if dialect.token_success_codes and "error" not in dict(dialect.token_response_paths):
+        found.append("'token_success_codes' needs the path of 'error' in 'token_response_paths'")
+    return found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from django_oauth_flows.exceptions import ConfigurationError
-from django_oauth_flows.protocol.dialect import check_reserved
+from django_oauth_flows.protocol.reserved import check_reserved
 from django_oauth_flows.protocol.urls import check_endpoint
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ Endpoint = Literal[
     "temporary_credential_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",
+    "refresh_endpoint",
 ]
 
 

@@ -15,6 +15,7 @@ from django_oauth_flows.protocol.dialect import Dialect
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from django_oauth_flows.protocol.quirks import Quirk
     from django_oauth_flows.protocol.secret import Secret
 
 Params = Sequence[tuple[str, str]]
@@ -31,17 +32,20 @@ class ServerMetadata:
     pushed_authorization_request_endpoint: str = ""  # RFC 9126 §5; set: every request is pushed
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
+    refresh_endpoint: str = ""  # where it is not the token endpoint
     issuer: str = ""
     authorization_response_iss_parameter_supported: bool = False  # RFC 9207 §3
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityClaims:
-    """Where to read the remote account's stable id and display name: dotted paths into one JSON object."""
+    """Where to read the remote account's stable id and display name: paths into one document."""
 
     source: Literal["none", "userinfo", "token_response"] = "none"
     subject_path: str = "sub"
     label_path: str = ""
+    subject_template: str = ""  # an id made of several, instead of the path
+    subject_prefix: str = ""  # what the id begins with, and is taken off
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class ClientRegistration:
         "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"
     ] = "client_secret_basic"
     scope_separator: str = " "
-    code_challenge_method: Literal["S256", ""] = "S256"
+    code_challenge_method: Literal["S256", "plain", ""] = "S256"
     response_mode: Literal["query", "form_post"] = "query"
     signature_method: str = "HMAC-SHA1"  # OAuth 1.0a
     signature_placement: Literal["header", "query", "body"] = "header"
@@ -78,6 +82,10 @@ class ClientRegistration:
     private_key: Secret | None = None  # PEM; RSA-SHA* signatures, client assertions
     identity: IdentityClaims = IdentityClaims()
     dialect: Dialect = field(default_factory=Dialect)
+    quirk: Quirk | None = None  # what only code can say of this server
+    kept: Mapping[str, str] = field(
+        default_factory=dict, repr=False
+    )  # what one connection's provider has said, as variables
     transport: TransportPolicy = TransportPolicy()
 
 
@@ -143,6 +151,7 @@ class PendingAuthorization:
     registration: ClientRegistration
     redirect_uri: str  # exactly as sent, for OAuth 1.0a with the state in its query
     scopes: tuple[str, ...] = ()
+    state: Secret | None = None
     code_verifier: Secret | None = None
     temporary_credentials: TemporaryCredentials | None = None
 

@@ -18,12 +18,12 @@ from requests_oauthlib import OAuth1
 from django_oauth_flows.exceptions import (
     AuthorizationError,
     ConfigurationError,
-    ProviderUnreachable,
     RequestBlocked,
-    TokenEndpointError,
 )
+from django_oauth_flows.protocol.bearing import put_constants, with_parameters
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.identity import find_identity
+from django_oauth_flows.protocol.identity_document import read_document, userinfo_request
 from django_oauth_flows.protocol.keys import sign_rsa
 from django_oauth_flows.protocol.messages import (
     Identity,
@@ -32,27 +32,29 @@ from django_oauth_flows.protocol.messages import (
     TemporaryCredentials,
     TokenCredentials,
 )
-from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after
-from django_oauth_flows.protocol.secret import Secret
-from django_oauth_flows.protocol.tokens import is_token
+from django_oauth_flows.protocol.oauth1_answers import (
+    CLOCK_PROBLEMS,
+    problem_of,
+    raise_for_problem,
+    read_members,
+    read_pair,
+)
+from django_oauth_flows.protocol.token_request import FORM, encoded, free
 from django_oauth_flows.protocol.transport import send
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from django_oauth_flows.protocol.dialect_values import Pairs
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, Credentials
+    from django_oauth_flows.protocol.secret import Secret
     from django_oauth_flows.protocol.transport import ProtocolResponse
 
-FORM = "application/x-www-form-urlencoded"
 PLACEMENTS = {"header": SIGNATURE_TYPE_AUTH_HEADER, "query": SIGNATURE_TYPE_QUERY, "body": SIGNATURE_TYPE_BODY}
 _STRICT_FORM = re.compile(r"[A-Za-z0-9_.\-=&;:%+~,*@!()/?'$]*")
 """What oauthlib takes for a form; browsers and ``curl`` leave more as it is."""
 
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-CLOCK_PROBLEMS = frozenset({"timestamp_refused", "nonce_used"})
-CLIENT_PROBLEMS = frozenset(
-    {"consumer_key_unknown", "consumer_key_rejected", "consumer_key_refused", "signature_invalid"}
-)
 
 
 def _rsa(digest: str) -> Any:
@@ -86,7 +88,13 @@ class OAuth1Flow:
         Our own state rides in the callback's query, since the protocol has none.
         """
         callback = f"{redirect_uri}?{urlencode({'state': state.reveal()})}"
-        members = self._credentials("temporary_credential_endpoint", callback_uri=callback)
+        dialect = self.registration.dialect
+        members = self._credentials(
+            "temporary_credential_endpoint",
+            callback_uri=callback,
+            method=dialect.temporary_request_method,
+            parameters=[*self._scopes(scopes, "temporary"), *self._free(dialect.temporary_parameters)],
+        )
         confirmed = [value for name, value in members if name == "oauth_callback_confirmed"]
         if [value.lower() for value in confirmed] != ["true"]:
             raise AuthorizationError(
@@ -94,7 +102,7 @@ class OAuth1Flow:
                 code="callback_not_confirmed",
                 hint="It may speak OAuth 1.0 without the correction of 2009, which is not safe to use.",
             )
-        token, token_secret = _pair(members)
+        token, token_secret = read_pair(members)
         pending = PendingAuthorization(
             self.registration,
             redirect_uri,
@@ -102,28 +110,33 @@ class OAuth1Flow:
             temporary_credentials=TemporaryCredentials(token, token_secret),
         )
         endpoint = endpoint_of(self.registration, "authorization_endpoint")
-        separator = "&" if urlsplit(endpoint).query else "?"
-        return pending, f"{endpoint}{separator}{urlencode({'oauth_token': token.reveal()})}"
+        more = [*self._scopes(scopes, "authorization"), *self._free(self.registration.dialect.authorization_parameters)]
+        return pending, with_parameters(endpoint, [("oauth_token", token.reveal()), *more])
 
     def exchange(self, response: AuthorizationResponse) -> TokenCredentials:
         """Exchange the verifier for token credentials, once. RFC 5849 §2.3."""
         temporary = response.pending.temporary_credentials
         if temporary is None:
             raise AuthorizationError("There are no temporary credentials to exchange.", code="token_mismatch")
-        members = self._credentials("token_endpoint", temporary=temporary, verifier=response.code)
-        token, token_secret = _pair(members)
+        members = self._credentials(
+            "token_endpoint",
+            temporary=temporary,
+            verifier=response.code,
+            method=self.registration.dialect.token_request_method,
+            parameters=self._free(self.registration.dialect.token_parameters),
+        )
+        token, token_secret = read_pair(members)
         extra = {name: value for name, value in members if not name.startswith("oauth_token")}
         return TokenCredentials(token, token_secret, extra)
 
     def identify(self, credentials: Credentials, extra: Mapping[str, Any]) -> Identity:
         """Find out which account the grant is for; raise :class:`TokenEndpointError` (``identity_unavailable``)."""
 
-        def ask_userinfo() -> ProtocolResponse:
-            url = endpoint_of(self.registration, "userinfo_endpoint")
-            request = requests.Request("GET", url, headers={"Accept": "application/json"})
-            return self._send(request, credentials)
+        def ask_userinfo() -> Any:
+            request = self._signed(userinfo_request(self.registration, credentials), credentials)
+            return read_document(send(request, policy=self.registration.transport), self.registration)
 
-        return find_identity(self.registration.identity, extra, ask_userinfo)
+        return find_identity(self.registration.identity, extra, ask_userinfo, kept=self.registration.kept)
 
     def revoke(self, credentials: Credentials) -> RevocationResult:
         """Revoke token credentials where the server has a place for it: a signed POST. No RFC says how."""
@@ -134,7 +147,7 @@ class OAuth1Flow:
         )
         # 401: the server does not know the token any more, which is what was asked for.
         if response.status != requests.codes.unauthorized:
-            _raise_for_problem(response)
+            raise_for_problem(response)
         return RevocationResult("revoked")
 
     def authenticate(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
@@ -143,9 +156,24 @@ class OAuth1Flow:
         Raises :class:`RequestBlocked` for what must not be signed: PLAINTEXT without TLS, a URL or form that already has
         ``oauth_`` parameters, or a form that cannot be read.
         """
+        put_constants(prepared, self.registration)
+        return self._signed(prepared, credentials)
+
+    def _signed(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
         return self._sign(
             prepared, resource_owner_key=credentials.access_token, resource_owner_secret=credentials.token_secret
         )
+
+    def _free(self, parameters: Pairs) -> list[tuple[str, str]]:
+        return free(parameters, {"client_id": self.registration.client_id})
+
+    def _scopes(self, scopes: Sequence[str], place: str) -> list[tuple[str, str]]:
+        """Return the scope parameter, if ``place`` is the request that has it here; no RFC knows of scopes."""
+        dialect = self.registration.dialect
+        if not scopes or dialect.oauth1_scopes_in != place:
+            return []
+        name = dict(dialect.authorization_parameter_names).get("scope", "scope")
+        return [(name, self.registration.scope_separator.join(scopes))]
 
     def _credentials(
         self,
@@ -154,12 +182,15 @@ class OAuth1Flow:
         temporary: TemporaryCredentials | None = None,
         verifier: Secret | None = None,
         callback_uri: str | None = None,
+        method: str = "POST",
+        parameters: Sequence[tuple[str, str]] = (),
     ) -> list[tuple[str, str]]:
         """Send one of the two credential requests, signed anew once if the server dislikes our clock or nonce."""
         url = endpoint_of(self.registration, name)
         for may_repeat in (True, False):
-            prepared = requests.Request("POST", url, headers={"Content-Type": FORM}).prepare()
-            prepared.body = ""
+            prepared = encoded(url, parameters, self._headers(), method=method)
+            if method == "POST" and not parameters:
+                prepared.body = ""  # a form without members: the signature may be put there
             signed = self._sign(
                 prepared,
                 resource_owner_key=temporary.token if temporary else None,
@@ -168,10 +199,13 @@ class OAuth1Flow:
                 callback_uri=callback_uri,
             )
             response = send(signed, policy=self.registration.transport)
-            if not (may_repeat and _problem(response) in CLOCK_PROBLEMS):
+            if not (may_repeat and problem_of(response) in CLOCK_PROBLEMS):
                 break
-        _raise_for_problem(response)
-        return _members(response)
+        raise_for_problem(response)
+        return read_members(response)
+
+    def _headers(self) -> dict[str, str]:
+        return dict(self._free(self.registration.dialect.token_request_headers))
 
     def _send(self, request: requests.Request, credentials: Credentials) -> ProtocolResponse:
         return send(self.authenticate(request.prepare(), credentials), policy=self.registration.transport)
@@ -287,53 +321,3 @@ def _as_strict_form(body: Any) -> str:
 
 def _has_protocol_parameters(query: str) -> bool:
     return any(name.lower().startswith("oauth_") for name, _ in parse_qsl(query, keep_blank_values=True))
-
-
-def _members(response: ProtocolResponse) -> list[tuple[str, str]]:
-    """Return the form members of a credential response, none of the protocol's twice."""
-    try:
-        members = parse_qsl(
-            response.body.decode().strip(), keep_blank_values=True, strict_parsing=True, max_num_fields=100
-        )
-    except ValueError:
-        raise TokenEndpointError("The service's answer is not what OAuth prescribes.", status=response.status) from None
-    names = [name for name, _ in members if name.startswith("oauth_") and name != "oauth_callback_confirmed"]
-    if len(names) != len(set(names)):
-        raise TokenEndpointError("The service's answer contains a parameter twice.", status=response.status)
-    return members
-
-
-def _pair(members: list[tuple[str, str]]) -> tuple[Secret, Secret]:
-    values = dict(members)
-    token, token_secret = values.get("oauth_token", ""), values.get("oauth_token_secret", "")
-    if not is_token(token) or not is_token(token_secret):
-        raise TokenEndpointError("The service's answer contains no usable token and secret.")
-    return Secret(token), Secret(token_secret)
-
-
-def _problem(response: ProtocolResponse) -> str:
-    """Return the ``oauth_problem`` that the answer names, in its body or its challenge, "" if none."""
-    text = response.body[:2000].decode("utf-8", "replace")
-    if "oauth_problem=" not in text:
-        text = response.headers.get("www-authenticate", "").replace('"', "").replace(",", "&").replace(" ", "&")
-    problem = dict(parse_qsl(text[:2000])).get("oauth_problem", "")
-    return excerpt(problem, length=100)
-
-
-def _raise_for_problem(response: ProtocolResponse) -> None:
-    status, problem = response.status, _problem(response)
-    if status == requests.codes.too_many_requests or status >= requests.codes.internal_server_error:
-        wait = parse_retry_after(response.headers.get("retry-after", ""))
-        raise ProviderUnreachable("The service cannot answer just now.", status=status, retry_after=wait)
-    if problem in CLOCK_PROBLEMS:
-        raise TokenEndpointError(
-            "The service refuses the time or the number of our request.",
-            code="clock_refused",
-            hint="Check that this server's clock is right.",
-            error=problem,
-            status=status,
-        )
-    if problem or status >= requests.codes.bad_request:
-        refused = problem in CLIENT_PROBLEMS or (status == requests.codes.unauthorized and not problem)
-        code = "invalid_client" if refused else "provider_error" if problem else "bad_response"
-        raise TokenEndpointError("The service refused the request.", code=code, error=problem, status=status)

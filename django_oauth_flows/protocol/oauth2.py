@@ -7,37 +7,45 @@ crashes) and its switches are process-wide environment variables, so neither is 
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import requests
 from oauthlib.oauth2 import BackendApplicationClient, WebApplicationClient
 
-from django_oauth_flows.exceptions import RequestBlocked, TokenEndpointError
-from django_oauth_flows.protocol.client_auth import authenticate_client
-from django_oauth_flows.protocol.dialect import is_reserved
+from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
+from django_oauth_flows.protocol.authorization_request import in_dialect, redirect_uri_of, scope_parameters
+from django_oauth_flows.protocol.bearing import put_constants, put_token
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.identity import find_identity
-from django_oauth_flows.protocol.messages import Identity, PendingAuthorization, RevocationResult
+from django_oauth_flows.protocol.identity_document import read_document, userinfo_request
+from django_oauth_flows.protocol.kept import as_variables
+from django_oauth_flows.protocol.messages import Credentials, Identity, PendingAuthorization, RevocationResult
 from django_oauth_flows.protocol.par import pushed
 from django_oauth_flows.protocol.parsing import parse_token_response, raise_for_error
 from django_oauth_flows.protocol.secret import Secret
-from django_oauth_flows.protocol.tokens import is_token
+from django_oauth_flows.protocol.token_request import (
+    FREE_AT_TOKEN_ENDPOINT,
+    client_variables,
+    free,
+    token_request,
+)
 from django_oauth_flows.protocol.transport import send
+from django_oauth_flows.protocol.urls import check_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from django_oauth_flows.protocol.dialect import Pairs
-    from django_oauth_flows.protocol.messages import (
-        AuthorizationResponse,
-        ClientRegistration,
-        Credentials,
-        TokenResponse,
-    )
-    from django_oauth_flows.protocol.transport import ProtocolResponse
+    import requests
 
-FORM = "application/x-www-form-urlencoded"
+    from django_oauth_flows.protocol.dialect import Dialect, SecondExchange
+    from django_oauth_flows.protocol.dialect_values import Pairs
+    from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, TokenResponse
+
+PLAIN = frozenset({"request"})
+"""Reserved for a request object (RFC 9101), and free for a word, which is all that the schema lets through."""
+
 VERIFIER_BYTES = 48
 """Random bytes of a PKCE verifier, which then has 64 characters (RFC 7636 §4.1 allows 43 to 128)."""
 
@@ -49,72 +57,98 @@ class OAuth2Flow:
         self.registration = registration
 
     def start(self, *, redirect_uri: str, scopes: Sequence[str], state: Secret) -> tuple[PendingAuthorization, str]:
-        """Return what to remember, and where to send the browser. RFC 6749 §4.1.1, PKCE S256 by RFC 7636 §4."""
+        """Return what to remember, and where to send the browser. RFC 6749 §4.1.1, PKCE by RFC 7636 §4."""
         registration, client = self.registration, WebApplicationClient(self.registration.client_id)
-        verifier, challenge = None, {}
-        if registration.code_challenge_method == "S256":
-            verifier = Secret(secrets.token_urlsafe(VERIFIER_BYTES))
-            challenge = {
-                "code_challenge": client.create_code_challenge(verifier.reveal(), "S256"),
-                "code_challenge_method": "S256",
-            }
+        dialect, (verifier, challenge) = registration.dialect, self._challenge(client)
         endpoint = endpoint_of(self.registration, "authorization_endpoint")
         url = client.prepare_request_uri(
             _as_https(endpoint),
-            redirect_uri=redirect_uri,
-            scope=registration.scope_separator.join(scopes) or None,
+            redirect_uri=redirect_uri_of(redirect_uri, state, dialect),
             state=state.reveal(),
+            **scope_parameters(scopes, registration.scope_separator, dialect),
             **challenge,
             **({"response_mode": "form_post"} if registration.response_mode == "form_post" else {}),
-            **_free(registration.dialect.authorization_parameters),
+            **dict(free(dialect.authorization_parameters, {"client_id": registration.client_id}, unreserved=PLAIN)),
         )
-        pending = PendingAuthorization(registration, redirect_uri, tuple(scopes), code_verifier=verifier)
-        url = "&".join(filter(None, (_as_before(url, endpoint), self._resources())))
+        pending = PendingAuthorization(registration, redirect_uri, tuple(scopes), state, code_verifier=verifier)
+        url = "&".join([_as_before(url, endpoint), *(urlencode([pair]) for pair in _resources(dialect))])
         if registration.server.pushed_authorization_request_endpoint:
-            url = pushed(url, registration, self._push)
-        return pending, url
+            url = pushed(url, registration)
+        return pending, in_dialect(url, endpoint, dialect)
 
     def exchange(self, response: AuthorizationResponse) -> TokenResponse:
         """Exchange the code, once; never repeated whatever happens. RFC 6749 §4.1.3."""
-        pending = response.pending
+        pending, dialect = response.pending, self.registration.dialect
+        redirect_uri = redirect_uri_of(pending.redirect_uri, pending.state, dialect)
         verifier = {"code_verifier": pending.code_verifier.reveal()} if pending.code_verifier else {}
         body = WebApplicationClient(self.registration.client_id).prepare_request_body(
             code=response.code.reveal(),
-            redirect_uri=pending.redirect_uri,
+            redirect_uri=redirect_uri,
             include_client_id=False,
             **verifier,
-            **_free(self.registration.dialect.token_parameters),
         )
-        return self._tokens(body)
+        values = {**as_variables(response.extra), "code": response.code.reveal(), "redirect_uri": redirect_uri}
+        if pending.state is not None:
+            values["state"] = pending.state.reveal()
+        tokens = self._tokens(body, dialect.token_parameters, values)
+        return tokens if dialect.second_exchange is None else self._swapped(tokens, dialect.second_exchange)
 
     def refresh(self, refresh_token: Secret, *, scopes: Sequence[str] = ()) -> TokenResponse:
         """Ask for a new access token. RFC 6749 §6."""
+        dialect = self.registration.dialect
         body = WebApplicationClient(self.registration.client_id).prepare_refresh_body(
             refresh_token=refresh_token.reveal(),
             scope=self.registration.scope_separator.join(scopes) or None,
-            **_free(self.registration.dialect.refresh_parameters),
         )
-        return self._tokens(body)
+        if other := dialect.refreshes_with_access_token:
+            body = urlencode([(other if name == "refresh_token" else name, value) for name, value in parse_qsl(body)])
+        endpoint = endpoint_of(
+            self.registration, "refresh_endpoint" if self.registration.server.refresh_endpoint else "token_endpoint"
+        )
+        return self._tokens(
+            body,
+            dialect.refresh_parameters,
+            {"refresh_token": refresh_token.reveal()},
+            endpoint=endpoint,
+            method=dialect.refresh_request_method,
+            authenticates=dialect.refresh_client_authentication,
+        )
 
     def client_credentials(self, *, scopes: Sequence[str] = ()) -> TokenResponse:
         """Ask for a token of the client itself. RFC 6749 §4.4."""
         body = BackendApplicationClient(self.registration.client_id).prepare_request_body(
-            scope=self.registration.scope_separator.join(scopes) or None,
-            include_client_id=False,
-            **_free(self.registration.dialect.token_parameters),
+            scope=self.registration.scope_separator.join(scopes) or None, include_client_id=False
         )
-        return self._tokens(body)
+        return self._tokens(body, self.registration.dialect.token_parameters, {})
 
     def revoke(self, token: Secret, *, hint: Literal["refresh_token", "access_token"]) -> RevocationResult:
         """Revoke one token; a server that does not know it says so with success. RFC 7009 §2."""
-        if not self.registration.server.revocation_endpoint:
+        registration, dialect = self.registration, self.registration.dialect
+        if not registration.server.revocation_endpoint:
             return RevocationResult("unsupported")
-        endpoint = endpoint_of(self.registration, "revocation_endpoint")
-        _, _, body = WebApplicationClient(self.registration.client_id).prepare_token_revocation_request(
-            _as_https(endpoint), token.reveal(), hint
+        endpoint, by_token = (
+            endpoint_of(registration, "revocation_endpoint"),
+            dialect.revocation_authentication == "token",
         )
+        if by_token and hint == "refresh_token":
+            return RevocationResult("unsupported")  # the server takes an access token, and ends what belongs to it
+        parameters = {dialect.revocation_token_parameter: token.reveal()} if dialect.revocation_token_parameter else {}
+        if not by_token:
+            parameters["token_type_hint"] = hint
+        request = token_request(
+            registration,
+            endpoint,
+            list(parameters.items()),
+            method=dialect.revocation_request_method,
+            authenticates=not by_token,
+        )
+        if by_token:
+            put_token(request, registration, Credentials(token))
+        response = send(request, policy=registration.transport)
+        if by_token and response.status == HTTPStatus.UNAUTHORIZED:
+            return RevocationResult("revoked")  # the server does not know it any more
         try:
-            raise_for_error(self._post(endpoint, body))
+            raise_for_error(response, dialect=dialect)
         except TokenEndpointError as error:
             if error.error == "unsupported_token_type":
                 return RevocationResult("unsupported")
@@ -124,50 +158,81 @@ class OAuth2Flow:
     def identify(self, credentials: Credentials, extra: Mapping[str, Any]) -> Identity:
         """Find out which account the grant is for; raise :class:`TokenEndpointError` (``identity_unavailable``)."""
 
-        def ask_userinfo() -> ProtocolResponse:
-            url = endpoint_of(self.registration, "userinfo_endpoint")
-            request = requests.Request("GET", url, headers={"Accept": "application/json"})
-            return send(self.authenticate(request.prepare(), credentials), policy=self.registration.transport)
+        def ask_userinfo() -> Any:
+            request = userinfo_request(self.registration, credentials)
+            self._bear(request, credentials, scheme=self.registration.dialect.userinfo_auth_scheme)
+            return read_document(send(request, policy=self.registration.transport), self.registration)
 
-        return find_identity(self.registration.identity, extra, ask_userinfo)
+        return find_identity(self.registration.identity, extra, ask_userinfo, kept=self.registration.kept)
 
     def authenticate(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
         """Add the token to an API request. RFC 6750 §2.1."""
-        token = credentials.access_token.reveal()
-        if not is_token(token):
-            raise RequestBlocked("The stored token cannot be sent in a header.", code="header_not_allowed")
-        prepared.headers["Authorization"] = f"{self.registration.dialect.api_auth_scheme} {token}"
+        put_constants(prepared, self.registration)
+        self._bear(prepared, credentials)
         return prepared
 
-    def _tokens(self, body: str) -> TokenResponse:
-        body = "&".join(filter(None, (body, self._resources())))
-        response = self._post(endpoint_of(self.registration, "token_endpoint"), body)
-        return parse_token_response(response, dialect=self.registration.dialect)
+    def _bear(self, prepared: requests.PreparedRequest, credentials: Credentials, *, scheme: str = "") -> None:
+        put_token(prepared, self.registration, credentials, scheme=scheme)
+        if self.registration.quirk and self.registration.quirk.api_request:
+            self.registration.quirk.api_request(self.registration, prepared, credentials)
 
-    def _resources(self) -> str:
-        """Return what the tokens are to be for, once per resource. RFC 8707 §2."""
-        return urlencode([("resource", uri) for uri in self.registration.dialect.resources])
+    def _challenge(self, client: WebApplicationClient) -> tuple[Secret | None, dict[str, str]]:
+        """Return a new PKCE verifier and the parameters that commit to it; none where PKCE is off."""
+        method = self.registration.code_challenge_method
+        if not method:
+            return None, {}
+        verifier = Secret(secrets.token_urlsafe(VERIFIER_BYTES))
+        plain = verifier.reveal()  # oauthlib makes nothing of "plain"
+        challenge = client.create_code_challenge(plain, "S256") if method == "S256" else plain
+        return verifier, {"code_challenge": challenge, "code_challenge_method": method}
 
-    def _push(self, endpoint: str, form: str) -> ProtocolResponse:
-        in_header = self.registration.token_endpoint_auth_method == "client_secret_basic"
-        return self._post(
-            endpoint, urlencode({"client_id": self.registration.client_id}) + "&" + form if in_header else form
+    def _swapped(self, first: TokenResponse, swap: SecondExchange) -> TokenResponse:
+        """Swap the code's token for the one to keep; what the second answer does not say, the first has said."""
+        try:
+            check_endpoint(swap.endpoint, internal=self.registration.transport.internal)
+        except ValueError as problem:
+            message = f"{self.registration.name}: second_exchange: {problem}"
+            raise ConfigurationError(message, code="endpoint_not_allowed") from None
+        parameters = urlencode([("grant_type", swap.grant_type), (swap.token_parameter, first.access_token.reveal())])
+        second = self._tokens(
+            parameters, (), {}, endpoint=swap.endpoint, method=swap.method, authenticates=swap.client_authentication
+        )
+        return replace(
+            second,
+            refresh_token=second.refresh_token or first.refresh_token,
+            scopes=first.scopes if second.scopes is None else second.scopes,
+            id_token=second.id_token or first.id_token,
+            extra={**first.extra, **second.extra},
         )
 
-    def _post(self, endpoint: str, body: str) -> ProtocolResponse:
-        headers, parameters = authenticate_client(self.registration)
-        request = requests.Request(
-            "POST",
-            endpoint,
-            headers={"Accept": "application/json", "Content-Type": FORM, **headers},
-            data="&".join(filter(None, (body, urlencode(parameters)))),
+    def _tokens(
+        self,
+        body: str,
+        additions: Pairs,
+        values: Mapping[str, str],
+        *,
+        endpoint: str = "",
+        method: str = "",
+        authenticates: bool = True,
+    ) -> TokenResponse:
+        """Send what oauthlib has composed, with the configured additions, in the dialect; read the answer."""
+        registration = self.registration
+        more = free(additions, {**client_variables(registration), **values}, unreserved=FREE_AT_TOKEN_ENDPOINT)
+        more += _resources(registration.dialect)
+        request = token_request(
+            registration,
+            endpoint or endpoint_of(registration, "token_endpoint"),
+            [*parse_qsl(body, keep_blank_values=True), *more],
+            method=method,
+            authenticates=authenticates,
         )
-        return send(request.prepare(), policy=self.registration.transport)
+        response = send(request, policy=registration.transport)
+        return parse_token_response(response, dialect=registration.dialect, quirk=registration.quirk)
 
 
-def _free(parameters: Pairs) -> dict[str, str]:
-    """Return configured parameters without those that carry a promise of the protocol."""
-    return {name: value for name, value in parameters if not is_reserved(name)}
+def _resources(dialect: Dialect) -> list[tuple[str, str]]:
+    """Return what the tokens are to be for, once per resource. RFC 8707 §2."""
+    return [("resource", uri) for uri in dialect.resources]
 
 
 def _as_https(url: str) -> str:

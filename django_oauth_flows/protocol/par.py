@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from django_oauth_flows.exceptions import ProviderUnreachable, RequestBlocked, TokenEndpointError
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.parsing import raise_for_error, read_object, seconds
+from django_oauth_flows.protocol.token_request import pushed_request
+from django_oauth_flows.protocol.transport import send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django_oauth_flows.protocol.messages import ClientRegistration
     from django_oauth_flows.protocol.transport import ProtocolResponse
 
@@ -21,21 +21,19 @@ _REQUEST_URI = re.compile(r"urn:[a-zA-Z0-9][a-zA-Z0-9-]{0,31}:[\x21-\x7e]{1,500}
 """What a server may refer to its own memory by, RFC 9126 §2.2. An address could make it fetch something."""
 
 
-def pushed(url: str, registration: ClientRegistration, post: Callable[[str, str], ProtocolResponse]) -> str:
+def pushed(url: str, registration: ClientRegistration) -> str:
     """Push the parameters of an authorization URL; return the URL that refers to them, for one browser and once.
 
-    ``post`` sends a form to an endpoint, with the client authenticated. Raises :class:`TokenEndpointError`
-    (``par_failed``) if the server refuses or answers nonsense, :class:`ProviderUnreachable` if it does not answer, and
-    what client authentication raises.
+    Raises :class:`TokenEndpointError` (``par_failed``) if the server refuses or answers nonsense,
+    :class:`ProviderUnreachable` if it does not answer, and what client authentication raises.
     """
     endpoint = endpoint_of(registration, "pushed_authorization_request_endpoint")
     page = endpoint_of(registration, "authorization_endpoint")
-    own = parse_qsl(urlsplit(page).query, keep_blank_values=True)
-    parameters = [pair for pair in parse_qsl(urlsplit(url).query, keep_blank_values=True) if pair not in own]
-    # Whoever authenticates in the body names the client there.
-    form = urlencode([(name, value) for name, value in parameters if name != "client_id"])
+    own = len(parse_qsl(urlsplit(page).query, keep_blank_values=True))
+    parameters = parse_qsl(urlsplit(url).query, keep_blank_values=True)[own:]
+    request = pushed_request(registration, endpoint, parameters)
     try:
-        request_uri = _request_uri(post(endpoint, form))
+        request_uri = _request_uri(send(request, policy=registration.transport))
     except (ProviderUnreachable, RequestBlocked):
         raise
     except TokenEndpointError as error:

@@ -16,12 +16,14 @@ from urllib.parse import parse_qsl
 from django_oauth_flows.exceptions import ProviderUnreachable, TokenEndpointError
 from django_oauth_flows.protocol.messages import TokenResponse
 from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.protocol.token_members import error_at, lifetime, read_members
 from django_oauth_flows.protocol.tokens import is_token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django_oauth_flows.protocol.dialect import Dialect
+    from django_oauth_flows.protocol.quirks import Quirk
     from django_oauth_flows.protocol.transport import ProtocolResponse
 
 logger = logging.getLogger("oauth_flows")
@@ -35,42 +37,49 @@ KNOWN_ERRORS = frozenset(
 )  # fmt: skip
 
 _ERROR = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
-_HEAD = ("access_token", "token_type", "expires_in", "refresh_token", "refresh_token_expires_in", "scope", "id_token")
 
 
-def parse_token_response(response: ProtocolResponse, *, dialect: Dialect) -> TokenResponse:
-    """Return the tokens of a successful answer. RFC 6749 §5.1.
+def parse_token_response(
+    response: ProtocolResponse, *, dialect: Dialect, quirk: Quirk | None = None, now: datetime | None = None
+) -> TokenResponse:
+    """Return the tokens of a successful answer; ``now`` counts where it names a moment of expiry. RFC 6749 §5.1.
 
     Raises :class:`ProviderUnreachable` for an answer that says "not now", else :class:`TokenEndpointError`: the
     provider's error code, ``bad_response`` for what is no token response, ``bad_token`` for a value that cannot be one.
     """
-    raise_for_error(response, form=dialect.token_response_format == "form")
-    members = read_object(response, form=dialect.token_response_format == "form")
-    access_token = members.get("access_token")
+    form = dialect.token_response_format == "form"
+    raise_for_error(response, form=form, dialect=dialect)
+    answer = read_object(response, form=form)
+    if quirk and quirk.token_response:
+        answer = quirk.token_response(answer)
+    members, others = read_members(answer, dialect)
+    access_token = members["access_token"]
     if not isinstance(access_token, str) or not is_token(access_token):
         raise TokenEndpointError(
             "The service's answer contains no usable access token.", code="bad_token", status=response.status
         )
-    refresh_token, id_token = members.get("refresh_token"), members.get("id_token")
+    refresh_token, id_token = members["refresh_token"], members["id_token"]
+    if dialect.refreshes_with_access_token:
+        refresh_token = access_token
     return TokenResponse(
         access_token=Secret(access_token),
-        token_type=_token_type(members.get("token_type"), dialect),
-        expires_in=seconds(members.get("expires_in")),
+        token_type=_token_type(members["token_type"], dialect),
+        expires_in=seconds(lifetime(members["expires_in"], dialect, now=now)),
         refresh_token=Secret(refresh_token) if isinstance(refresh_token, str) and is_token(refresh_token) else None,
-        refresh_token_expires_in=seconds(members.get("refresh_token_expires_in")),
-        scopes=scopes(members.get("scope")),
+        refresh_token_expires_in=seconds(lifetime(members["refresh_token_expires_in"], dialect, now=now)),
+        scopes=_granted(members, dialect),
         id_token=Secret(id_token) if isinstance(id_token, str) and id_token else None,
-        extra={name: value for name, value in members.items() if name not in _HEAD},
+        extra=others,
     )
 
 
-def raise_for_error(response: ProtocolResponse, *, form: bool = False) -> None:
+def raise_for_error(response: ProtocolResponse, *, form: bool = False, dialect: Dialect | None = None) -> None:
     """Raise if the answer is an error, however it says so. RFC 6749 §5.2; some servers use status 200."""
     status = response.status
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         code = "rate_limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "provider_unreachable"
         raise _not_now(response, code=code)
-    error, text = _error_of(response, form=form)
+    error, text = _error_of(response, form=form, dialect=dialect)
     if error in TRANSIENT_ERRORS:
         raise _not_now(response, error=error)
     if error or status >= HTTPStatus.BAD_REQUEST:
@@ -93,6 +102,14 @@ def read_object(response: ProtocolResponse, *, form: bool = False) -> dict[str, 
     if members is None:
         raise TokenEndpointError("The service's answer is not what OAuth prescribes.", status=response.status)
     return members
+
+
+def read_json(response: ProtocolResponse) -> Any:
+    """Return the JSON object or list in the body; raise :class:`TokenEndpointError` (``bad_response``) for anything else."""
+    value = _json(response.body)
+    if not isinstance(value, (dict, list)):
+        raise TokenEndpointError("The service's answer is not what OAuth prescribes.", status=response.status)
+    return value
 
 
 def seconds(value: Any) -> int | None:
@@ -155,24 +172,35 @@ def _not_now(response: ProtocolResponse, *, code: str = "", error: str = "") -> 
     return ProviderUnreachable(message, code=code, error=error, status=response.status, retry_after=wait)
 
 
-def _error_of(response: ProtocolResponse, *, form: bool) -> tuple[str, str]:
+def _error_of(response: ProtocolResponse, *, form: bool, dialect: Dialect | None) -> tuple[str, str]:
     """Return the error code and an excerpt of its description, "" if there is none."""
     members: Mapping[str, Any] = _json_object(response.body, strict=False) or {}
     if not members and (form or response.status >= HTTPStatus.BAD_REQUEST or b"error=" in response.body[:2000]):
         members = _form_object(response.body) or {}
-    error = members.get("error")
-    if isinstance(error, dict):
-        error = error.get("code") or error.get("type") or error.get("message") or "unknown"
-    if error is None and members.get("ok") is False:
-        error = "unknown"
-    if error is None:
+    named = error_at(members, dialect) if dialect is not None else None
+    error, description = named if named is not None else _usual_error(members)
+    if error is None or error == "":
         return "", ""
     code = error if isinstance(error, str) and _ERROR.fullmatch(error) else "unknown"
-    description = members.get("error_description")
     return code, excerpt(description) if isinstance(description, str) else ""
 
 
+def _usual_error(members: Mapping[str, Any]) -> tuple[Any, Any]:
+    error = members.get("error")
+    if isinstance(error, dict):
+        error = error.get("code") or error.get("type") or error.get("message") or "unknown"
+        error = str(error) if isinstance(error, int) and not isinstance(error, bool) else error
+    if error is None and members.get("ok") is False:
+        error = "unknown"
+    return "unknown" if error == "" else error, members.get("error_description")
+
+
 def _json_object(body: bytes, *, strict: bool = True) -> dict[str, Any] | None:
+    value = _json(body, strict=strict)
+    return value if isinstance(value, dict) else None
+
+
+def _json(body: bytes, *, strict: bool = True) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if strict and len(found) != len(items):
@@ -180,10 +208,9 @@ def _json_object(body: bytes, *, strict: bool = True) -> dict[str, Any] | None:
         return found
 
     try:
-        value = json.loads(body.decode(json.detect_encoding(body)), object_pairs_hook=pairs)
+        return json.loads(body.decode(json.detect_encoding(body)), object_pairs_hook=pairs)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
 
 
 def _form_object(body: bytes) -> dict[str, Any] | None:
@@ -193,6 +220,14 @@ def _form_object(body: bytes) -> dict[str, Any] | None:
         return None
     members = dict(items)
     return members if len(members) == len(items) else None
+
+
+def _granted(members: Mapping[str, Any], dialect: Dialect) -> tuple[str, ...] | None:
+    """Return the granted scopes, those of a second scope parameter marked with its name."""
+    granted, second = scopes(members["scope"]), scopes(members["second_scope"])
+    if second is None or not dialect.second_scope_parameter:
+        return granted
+    return (*(granted or ()), *(f"{dialect.second_scope_parameter}:{scope}" for scope in second))
 
 
 def _token_type(value: Any, dialect: Dialect) -> str:

@@ -1,4 +1,9 @@
-"""``{name}`` placeholders in endpoint URLs: values that staff or a connection fill in."""
+"""``{name}`` in endpoint URLs and in the dialect's texts.
+
+``{shop}`` is a placeholder: staff or a connection fill it in. ``{client_id}``, ``{code}`` and the like are variables: what the
+protocol has at hand when it sends. ``{kept.instance_url}`` is what the provider has said: a kept member of the token response
+or of the callback.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,15 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+RUNTIME_NAMES = frozenset(
+    {"access_token", "client_id", "client_secret", "code", "redirect_uri", "refresh_token", "state"}
+)
+"""Names that no placeholder may have: these are variables."""
 
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
+_VARIABLE = re.compile(r"\{(kept\.[A-Za-z0-9_.\-]{1,100}|" + "|".join(sorted(RUNTIME_NAMES)) + r")\}")
 
 VALUE = r"(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,198}[A-Za-z0-9])?"
 """What may stand in a placeholder's place, as a regular expression that Python and browsers read alike."""
@@ -17,8 +28,19 @@ _VALUE = re.compile(VALUE)
 
 
 def placeholders(template: str) -> tuple[str, ...]:
-    """Return the names in ``template``, in order."""
-    return tuple(_PLACEHOLDER.findall(template))
+    """Return the names of the placeholders in ``template``, in order."""
+    return tuple(name for name in _PLACEHOLDER.findall(template) if name not in RUNTIME_NAMES)
+
+
+def runtime_names(template: str) -> tuple[str, ...]:
+    """Return the names of the variables in ``template``, in order; ``kept.name`` for what the provider has said."""
+    return tuple(_VARIABLE.findall(template))
+
+
+def decides_host(template: str) -> bool:
+    """Tell whether a variable stands where the URL's host is."""
+    authority = template.partition("://")[2].partition("/")[0] if "://" in template else template.partition("/")[0]
+    return bool(runtime_names(authority))
 
 
 def is_value(text: str) -> bool:
@@ -27,15 +49,32 @@ def is_value(text: str) -> bool:
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Replace every placeholder; raise ``ValueError`` for a missing value or one that could change the URL's shape."""
+    """Replace every placeholder, and no variable.
+
+    Raise ``ValueError`` for a missing value or one that could change the URL's shape.
+    """
     if "{" not in template:
         return template
 
     def value_of(match: re.Match[str]) -> str:
         name = match[1]
+        if name in RUNTIME_NAMES:
+            return match[0]
         value: Any = values.get(name, "")  # from a JSON column
         if not isinstance(value, str) or not is_value(value):
             raise ValueError(f"placeholder {name!r} needs a value of letters, digits, dots and hyphens")
         return value
 
     return _PLACEHOLDER.sub(value_of, template)
+
+
+def expand(template: str, values: Mapping[str, str], *, quoted: Callable[[str], str] = str) -> str:
+    """Replace every variable with its value, each ``quoted``; raise ``ValueError`` for one that is missing."""
+
+    def value_of(match: re.Match[str]) -> str:
+        value = values.get(match[1])
+        if value is None:
+            raise ValueError(f"{{{match[1]}}} has no value")
+        return quoted(value)
+
+    return _VARIABLE.sub(value_of, template)

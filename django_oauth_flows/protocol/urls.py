@@ -101,6 +101,20 @@ def check_host(entry: Any) -> str:
     return check_endpoint(f"https://{entry}/").netloc
 
 
+def check_host_pattern(pattern: str) -> None:
+    """Raise ``ValueError`` unless ``pattern`` is ``host``, ``host:port`` or ``*.`` with a domain of at least two labels."""
+    domain = pattern.removeprefix("*.")
+    check_host(domain)
+    if domain != pattern and "." not in domain.partition(":")[0].strip("."):
+        raise ValueError("a wildcard needs a domain of at least two labels: *.domain.example")
+
+
+def matches_host(netloc: str, pattern: str) -> bool:
+    """Tell whether a checked ``host:port`` is what ``pattern`` allows: that host, or one below its domain."""
+    domain = check_host(pattern.removeprefix("*."))
+    return netloc.endswith("." + domain) if pattern.startswith("*.") else netloc == domain
+
+
 def canonical_host(host: str) -> str:
     """Return ``host`` in lower case, internationalised names as punycode; raise ``ValueError`` for what is no host."""
     host = host.lower()

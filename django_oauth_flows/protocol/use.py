@@ -12,6 +12,7 @@ import requests
 from requests.utils import requote_uri
 
 from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError, RequestBlocked
+from django_oauth_flows.protocol.bearing import needs_own_client
 from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.oauth1 import OAuth1Flow
 from django_oauth_flows.protocol.urls import (
@@ -206,6 +207,12 @@ def check_placement(registration: ClientRegistration) -> None:
             f"Provider {registration.name} has its signatures in the {registration.signature_placement}.",
             code="provider_misconfigured",
             hint="Call it with flows.session(), or let its signature placement be the header.",
+        )
+    if registration.protocol == "oauth2" and needs_own_client(registration.dialect):
+        raise ConfigurationError(
+            f"Provider {registration.name} takes a secret where a client of your own would carry it to other hosts.",
+            code="provider_misconfigured",
+            hint="Call it with flows.session(), which follows no redirect to another host.",
         )
 
 

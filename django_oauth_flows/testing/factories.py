@@ -109,11 +109,21 @@ def posted_form(authorization_url: str) -> tuple[str, dict[str, str]]:
 
 
 def consent(authorization_url: str) -> str:
-    """Open the provider's page as the user's browser would, and return where it redirects to."""
+    """Open the provider's page as the user's browser would, and return where it redirects to.
+
+    A one-page application reads what stands behind its route, which no browser sends; here it asks the server as its script would.
+    """
+    page, _, route = authorization_url.partition("#")
+    if "?" in route:
+        authorization_url = f"{page}?{route.partition('?')[2]}"
     with requests.Session() as browser:
         browser.trust_env = False
         browser.verify = False  # the fake's own certificate; nothing secret is sent here
-        return browser.get(authorization_url, allow_redirects=False, timeout=10).headers["Location"]
+        page_shown = browser.get(authorization_url, allow_redirects=False, timeout=10)
+    if "Location" not in page_shown.headers:
+        message = f"the authorization page answered with {page_shown.status_code}: {page_shown.text[:200]}"
+        raise AssertionError(message)
+    return page_shown.headers["Location"]
 
 
 def answer(client: Client, callback_url: str) -> HttpResponse:

@@ -56,6 +56,7 @@ class OAuth2Server:
         self._assertions: set[str] = set()
         self.requires_par = False
         self.pushed: dict[str, dict[str, str]] = {}
+        self.code_challenge_method = "S256"  # "plain", or "" for a server without PKCE
         self.sends_iss = False
         self.denies = False
         self.subject, self.name = "account-1", "Ada Lovelace"
@@ -147,6 +148,14 @@ class OAuth2Server:
                 return grant
         return None
 
+    def redirect_uri_of(self, code: str) -> str:
+        """Return the redirect URI that a code was asked for with."""
+        return self._codes.get(code, {}).get("redirect_uri", "")
+
+    def tokens_for(self, grant: FakeGrant) -> Answer:
+        """Answer with another access token of a grant."""
+        return self._tokens(grant, refreshable=False)
+
     def _client(self, request: Received, form: dict[str, str]) -> bool:
         if self.public:
             return form.get("client_id") == self.client_id and "authorization" not in request.headers
@@ -185,11 +194,9 @@ class OAuth2Server:
 
     def _by_code(self, form: dict[str, str]) -> Answer:
         asked = self._codes.pop(form.get("code", ""), None)
-        verifier = form.get("code_verifier", "")
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         if (
             asked is None
-            or asked.get("code_challenge") != challenge
+            or asked.get("code_challenge") != self._challenge(form.get("code_verifier", ""))
             or asked["redirect_uri"] != form.get("redirect_uri")
         ):
             return Answer(400, {"error": "invalid_grant"})
@@ -197,6 +204,14 @@ class OAuth2Server:
         grant = FakeGrant(scopes, self.subject)
         self.grants.append(grant)
         return self._tokens(grant, refreshable=self.issues_refresh_tokens)
+
+    def _challenge(self, verifier: str) -> str | None:
+        """Return the challenge that a verifier answers. RFC 7636 §4.6."""
+        if not self.code_challenge_method:
+            return None
+        if self.code_challenge_method == "plain":
+            return verifier
+        return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
     def _by_refresh_token(self, form: dict[str, str]) -> Answer:
         presented, now = form.get("refresh_token", ""), time.monotonic()

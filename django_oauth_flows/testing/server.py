@@ -15,6 +15,7 @@ from django_oauth_flows.testing.api import ProtectedAPI
 from django_oauth_flows.testing.faults import Answer, write
 from django_oauth_flows.testing.oauth1 import OAuth1Server
 from django_oauth_flows.testing.oauth2 import OAuth2Server
+from django_oauth_flows.testing.playing import Player
 
 if TYPE_CHECKING:
     import ssl
@@ -69,13 +70,14 @@ class FakeProvider:
         self.url = f"{'https' if tls else 'http'}://{host}:{self.server.server_address[1]}"
         self.oauth2 = OAuth2Server(self.url)
         self.oauth1 = OAuth1Server(self.url)
-        self._api = ProtectedAPI(self.oauth2, self.oauth1)
+        self.api = ProtectedAPI(self.oauth2, self.oauth1)
+        self.played: Player | None = None
         self._routes: dict[str, tuple[str, Callable[[Received], Answer]]] = {
             "/authorize": ("authorize", self.oauth2.authorize),
             "/par": ("par", self.oauth2.push),
             "/token": ("token", self.oauth2.token),
             "/revoke": ("revoke", self.oauth2.revoke),
-            "/userinfo": ("userinfo", self._api.userinfo),
+            "/userinfo": ("userinfo", self.api.userinfo),
             "/oauth1/temporary": ("temporary", self.oauth1.temporary),
             "/oauth1/authorize": ("authorize1", self.oauth1.authorize),
             "/oauth1/token": ("token1", self.oauth1.token),
@@ -89,6 +91,19 @@ class FakeProvider:
     def __exit__(self, *_: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+
+    def play(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Be the server that the ``columns`` of a provider's row describe, its dialect included; return them for this fake.
+
+        Every address comes back on this fake, its host as the first step of the path and its placeholders as they are, so that
+        ``make_provider(fake, **fake.play(columns))`` is that provider, to be walked through. The endpoints keep their names
+        (``token``, ``userinfo``, …) in ``script``, ``count`` and ``received``; there are two more, ``refresh_endpoint`` and
+        ``second_exchange``. A request that is not in the dialect is answered with 400 and ``invalid_request``, and the
+        description says what was wrong. ``played.subject`` is the id of the account that identity must find, ``played.said``
+        what the server says beside its tokens. Other columns than those that say how a server is spoken to come back untouched.
+        """
+        self.played = Player(self, columns)
+        return self.played.columns
 
     def script(self, endpoint: str, *faults: Fault) -> None:
         """Answer the next requests to ``endpoint`` with these, one each."""
@@ -133,7 +148,9 @@ class FakeProvider:
         with self._lock:
             self.requests.append(request)
             fault = self.fault_for(endpoint, request)
-        act = self._routes.get(request.path, ("api", self._api.answer))[1]
+        act = self._routes.get(request.path, ("api", self.api.answer))[1]
+        if self.played is not None:
+            act = self.played.answer
 
         def normal() -> Answer:
             with self._lock:
@@ -145,6 +162,8 @@ class FakeProvider:
             fault.play(handler, normal)
 
     def _endpoint(self, path: str) -> str:
+        if self.played is not None:
+            return self.played.endpoint(path)
         return self._routes[path][0] if path in self._routes else "api"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from importlib import import_module
 from operator import attrgetter
@@ -15,7 +16,7 @@ from django.dispatch import Signal
 from django.urls import get_resolver
 
 from django_oauth_flows import conf, exceptions, signals
-from tests.contract import proofs
+from tests.contract import catalogue, dialect, proofs
 from tests.contract.reference import PACKAGE, ROOT, documented, error_codes, section, strings
 
 if TYPE_CHECKING:
@@ -107,12 +108,8 @@ def test_every_provider_column_is_documented() -> None:
     assert documented("Columns", page="providers.md") == columns
 
 
-def test_every_dialect_key_is_documented() -> None:
-    from dataclasses import fields
-
-    from django_oauth_flows.protocol.dialect import Dialect
-
-    assert documented("Dialect", page="providers.md") == {field.name for field in fields(Dialect)}
+def test_the_dialect_page_explains_every_key() -> None:
+    assert dialect.PAGE.read_text(encoding="utf-8") == dialect.render(), "run: python -m tests.contract.dialect"
 
 
 def test_every_failpoint_is_documented_and_every_documented_one_exists() -> None:
@@ -123,6 +120,18 @@ def test_every_failpoint_is_documented_and_every_documented_one_exists() -> None
 
 def test_the_proofs_page_is_what_the_marks_say() -> None:
     assert proofs.PAGE.read_text(encoding="utf-8") == proofs.render(), "run: python -m tests.contract.proofs"
+
+
+def test_the_catalogue_page_is_what_the_entries_say() -> None:
+    assert catalogue.PAGE.read_text(encoding="utf-8") == catalogue.render(), "run: python -m tests.contract.catalogue"
+
+
+def test_every_entry_that_was_left_out_has_a_reason_and_is_no_entry() -> None:
+    from django_oauth_flows.catalogue import slugs
+
+    left_out = json.loads(catalogue.LEFT_OUT.read_text(encoding="utf-8"))
+    assert not set(left_out) & set(slugs())
+    assert all(left_out.values())
 
 
 def test_every_security_row_of_the_docs_has_a_test_and_every_marked_row_is_explained() -> None:

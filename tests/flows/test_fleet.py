@@ -14,7 +14,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from django_oauth_flows import flows
-from django_oauth_flows.exceptions import CannotPersist
+from django_oauth_flows.exceptions import CannotPersist, TokenUnavailable
 from django_oauth_flows.fields import Ciphertext, DatabaseNow
 from django_oauth_flows.flows.claiming import Choice, claim, refreshed
 from django_oauth_flows.flows.fleet import FAILURES, due
@@ -162,9 +162,26 @@ def test_a_provider_that_is_down_is_left_alone_and_nobody_has_to_reconnect(
     assert (down.failures, down.refreshed, down.is_given_up) == ({"provider_unreachable": FAILURES}, 0, True)
     assert (up.provider, up.refreshed) == (healthy, 2)
     assert set(Connection.objects.values_list("status", flat=True)) == {"active"}
-    Token.objects.update(not_before=None)  # later
+    Token.objects.filter(generation=1).update(not_before=None, next_refresh_at=DatabaseNow())  # later
     (again,) = flows.refresh_due()
     assert (again.refreshed, again.failed) == (10, 0)
+
+
+@pytest.mark.security("F17")
+def test_what_has_failed_is_in_nobodys_way_until_it_may_be_tried_again(
+    provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    make_due(provider, user, fake, 1)
+    fake.script("token", Answer(503, "down", headers={"Retry-After": "600"}))
+    flows.refresh_due()
+    token = Token.objects.get()
+    assert token.not_before is not None
+    assert token.next_refresh_at == token.not_before
+    Token.objects.update(next_refresh_at=None, not_before=None)  # out of the schedule, as after a restore
+    fake.script("token", Answer(503, "down"))
+    with pytest.raises(TokenUnavailable):
+        flows.refresh(token.connection)
+    assert Token.objects.get().next_refresh_at is None
 
 
 def test_a_failure_in_between_gives_no_provider_up(provider: Provider, user: User, fake: FakeProvider) -> None:
@@ -219,7 +236,7 @@ def test_what_was_paused_between_choosing_and_reading_is_given_back(
 
     with database.execute_wrapper(pause):
         ((found,), _) = claim(Choice(due()), provider.pk, size=1)
-    assert refreshed(found) == "overtaken"
+    assert refreshed(found) == "not_served"
     token = Token.objects.get()
     assert (token.lease_owner, token.attempt_count, fake.count("token")) == (None, 0, 0)
 
@@ -236,6 +253,10 @@ def test_an_owner_who_may_not_be_served_is_passed_over_and_looked_at_later(
     token = Token.objects.get()
     assert (token.lease_owner, token.attempt_count, token.last_failure) == (None, 0, "owner_inactive")
     assert flows.refresh_due() == []
+    Connection.objects.filter(pk=connection.pk).update(owner_id=str(user.pk))  # whom its tokens open for
+    shift_expiry(connection, timedelta(days=-1))  # the next day
+    (sweep,) = flows.refresh_due()
+    assert sweep.refreshed == 1
 
 
 def test_a_row_that_nobody_expected_stops_nobody_else(provider: Provider, user: User, fake: FakeProvider) -> None:

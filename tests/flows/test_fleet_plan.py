@@ -15,8 +15,9 @@ from django.db import transaction
 from django.test.utils import CaptureQueriesContext
 
 from django_oauth_flows import flows
+from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import Connection, Token
-from django_oauth_flows.testing.factories import make_connection, shift_expiry
+from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,3 +131,31 @@ def test_the_next_batch_and_memory_cost_the_same_among_many(template: Connection
     # Eight tokens with what belongs to each, and the few that were dealt with just before.
     assert max(cost[FEW][0], cost[MANY][0]) <= 150, cost[MANY][2]
     assert cost[MANY][1] <= cost[FEW][1] + 1_000_000
+
+
+@pytest.mark.security("F17")
+@pytest.mark.parametrize("why", ["another provider's", "nobody's any more"])
+def test_what_cannot_be_picked_is_not_passed_over_again_and_again(
+    why: str, template: Connection, user: User, fake: FakeProvider
+) -> None:
+    multiply(template, FEW)
+    stuck = Token.objects.exclude(connection=template)
+    stuck.update(next_refresh_at=DatabaseNow() - timedelta(hours=1))  # they come first
+    if why == "another provider's":
+        other = make_provider(fake, slug="other", paused=True)
+        Connection.objects.exclude(pk=template.pk).update(provider=other)
+        stuck.update(provider=other)
+    else:
+        away = type(user).objects.create(username="away", is_active=False)
+        Connection.objects.exclude(pk=template.pk).update(user=away, owner_id=str(away.pk))
+        flows.refresh_due(workers=1)  # looks at each, once, and finds the last one due
+        assert set(stuck.values_list("last_failure", "attempt_count")) == {("owner_inactive", 0)}
+        shift_expiry(template, timedelta(seconds=-1))
+    with database.cursor() as cursor:
+        cursor.execute("ANALYZE oauth_flows_token, oauth_flows_connection")
+    with CaptureQueriesContext(database) as captured:
+        (swept,) = flows.refresh_due(workers=1)
+    assert swept.refreshed == 1
+    (pick, *_) = [query["sql"] for query in captured if "FOR UPDATE" in query["sql"]]
+    read, plan = rows_read(pick)
+    assert read <= 20, plan

@@ -258,7 +258,7 @@ def test_a_sweep_tries_a_provider_that_has_failed_until_now_with_one(
     (sweep,) = flows.refresh_due(workers=4)
     assert (sweep.refreshed, fake.count("token")) == (0, 1)
     Provider.objects.update(circuit_open_until=DatabaseNow() - timedelta(seconds=1))
-    Token.objects.update(not_before=None)
+    Token.objects.filter(generation=1).update(not_before=None, next_refresh_at=DatabaseNow())
     (sweep,) = flows.refresh_due(workers=4)
     assert (sweep.refreshed, sweep.failed) == (12, 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,7 +11,9 @@ import pytest
 from django_oauth_flows.protocol.dialect import Dialect
 from django_oauth_flows.protocol.messages import AuthorizationResponse
 from django_oauth_flows.protocol.oauth2 import OAuth2Flow
+from django_oauth_flows.protocol.quirks import Quirk
 from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import consent
 
 if TYPE_CHECKING:
@@ -33,6 +36,15 @@ def test_every_request_for_a_token_says_what_it_is_for(fake: FakeProvider, regis
     assert sent == [RESOURCES] * 3
     flow.revoke(tokens.access_token, hint="access_token")
     assert "resource" not in fake.received("revoke")[0].form
+
+
+def test_a_quirk_and_a_form_in_json_leave_none_out(fake: FakeProvider, register: Any) -> None:
+    quirk = Quirk(token_request=lambda _, parameters, __: parameters.update(sign="x"))
+    dialect = Dialect.from_json({"resources": RESOURCES, "token_request_format": "json"})
+    fake.script("token", Answer(200, {"access_token": "a"}))
+    OAuth2Flow(register(fake, dialect=dialect, quirk=quirk)).client_credentials()
+    sent = json.loads(fake.received("token")[0].body)
+    assert (sent["sign"], sent["resource"]) == ("x", RESOURCES)
 
 
 def test_nothing_is_said_where_nothing_is_configured(fake: FakeProvider, register: Any) -> None:

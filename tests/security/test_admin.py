@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -304,6 +305,29 @@ def test_nobody_sends_secrets_to_another_host_without_knowing_them(
     right = change(client, connection.provider, **{field: value}, current_client_secret=fake.oauth2.client_secret)
     assert right.status_code == 302
     assert "evil.example" in str(getattr(Provider.objects.get(), field))
+
+
+@pytest.mark.security("M04")
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        {"refresh_endpoint": "https://evil.example/x"},
+        {"second_exchange": {"endpoint": "https://evil.example/x", "grant_type": "swap"}},
+        {"api_host_patterns": ["*.evil.example"]},
+    ],
+)
+def test_nobody_sends_secrets_to_another_host_by_way_of_the_dialect(
+    dialect: dict[str, Any], staff: Callable[..., Client], connection: Connection, fake: FakeProvider
+) -> None:
+    client, provider = staff("view_provider", "change_provider", "change_internal_provider"), connection.provider
+    assert change(client, provider, dialect='{"token_request_format": "json"}').status_code == 302
+    refused = change(client, provider, dialect=json.dumps(dialect))
+    assert "current_client_secret" in refused.context["adminform"].form.errors
+    assert "evil.example" not in str(Provider.objects.get().dialect)
+    right = change(client, provider, dialect=json.dumps(dialect), current_client_secret=fake.oauth2.client_secret)
+    assert right.status_code == 302
+    assert Provider.objects.get().dialect == dialect
+    assert change(client, provider, dialect="{}").status_code == 302
 
 
 @pytest.mark.security("M04")

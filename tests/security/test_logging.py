@@ -146,6 +146,9 @@ def test_urls_lose_their_query_in_the_pools_log(tracker: Tracker, fake: FakeProv
     (line,) = [x for x in tracker.lines if x.startswith("urllib3.connectionpool") and "/echo" in x]
     assert '"GET /echo?(redacted) HTTP/1.1"' in line
     assert "SECRET" not in line
+    requests.get(f"{fake.url}/tokens/{'SECRET' * 6}/info?a=1", timeout=5)
+    (line,) = [x for x in tracker.lines if x.startswith("urllib3.connectionpool") and "/info" in x]
+    assert '"GET /tokens/(redacted)/info?(redacted) HTTP/1.1"' in line
 
 
 @pytest.mark.security("L01")

@@ -20,6 +20,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.exceptions import ConfigurationError, ScopeNotAllowed
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import AuthorizationRequest, Provider
+from django_oauth_flows.models.provider_rules import dangers
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import answer, begin, make_connection, make_provider, walk
@@ -136,13 +137,21 @@ def test_the_verifier_of_the_rfc_has_the_challenge_of_the_rfc(
 
 
 @pytest.mark.security("A05")
-def test_plain_is_no_challenge_method(browser: Client, provider: Provider) -> None:
-    provider.code_challenge_method = "plain"
+def test_plain_is_what_staff_have_chosen_and_a_check_reports_or_nothing(browser: Client, provider: Provider) -> None:
+    assert Provider().code_challenge_method == "S256"
+    provider.code_challenge_method = "PLAIN"
     with pytest.raises(ValidationError) as caught:
         provider.full_clean()
     assert "code_challenge_method" in caught.value.message_dict
+    provider.code_challenge_method = "plain"
+    provider.full_clean()
     provider.save()
-    assert "plain" not in str(start_query(browser))
+    assert dangers(provider) == ["plain_pkce", "internal"]
+    query = start_query(browser)
+    assert query["code_challenge_method"] == ["plain"]
+    verifier = AuthorizationRequest.objects.get().open("code_verifier")
+    assert verifier is not None
+    assert query["code_challenge"] == [verifier.reveal()]
 
 
 @pytest.mark.security("A05")

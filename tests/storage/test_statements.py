@@ -183,7 +183,7 @@ def test_who_listens_to_saving_hears_it_with_everything_in_place(connection: Con
 
 
 def test_a_refused_insert_breaks_the_transaction_as_djangos_does(connection: Connection) -> None:
-    twin = Token(id=uuid.uuid4(), connection=connection)
+    twin = Token(id=uuid.uuid4(), connection=connection, provider=connection.provider)
     with pytest.raises(IntegrityError), transaction.atomic():
         Insert[Token]().run(twin)
     assert Token.objects.count() == 1

@@ -438,6 +438,11 @@ def test_a_provider_that_signs_with_sha_1_is_flagged(provider: Provider, method:
         ({"internal": True}, "W011"),
         ({"protocol": "oauth1", "signature_method": "PLAINTEXT"}, "W012"),
         ({"dialect": {"raw_basic_auth": True}}, "W013"),
+        ({"code_challenge_method": "plain"}, "W040"),
+        ({"dialect": {"token_request_method": "GET"}}, "W041"),
+        ({"dialect": {"refresh_request_method": "GET"}}, "W041"),
+        ({"dialect": {"token_request_format": "query"}}, "W041"),
+        ({"dialect": {"api_token_parameter": "access_token"}}, "W041"),
     ],
 )
 def test_a_dangerous_provider_setting_is_reported(provider: Provider, columns: dict[str, Any], expected: str) -> None:

@@ -165,7 +165,7 @@ def test_a_site_moves_from_its_secret_key_to_a_key_of_its_own(
     settings.OAUTH_FLOWS = {"BASE_URL": "http://testserver"}
     Token.objects.all().delete()
     Provider.objects.update(client_secret=None)
-    token = Token(id=uuid.uuid4(), connection=connection)
+    token = Token(id=uuid.uuid4(), connection=connection, provider=connection.provider)
     token.seal("access_token", Secret("kept"))
     token.save(force_insert=True)
     keys(NEW, "SECRET_KEY")

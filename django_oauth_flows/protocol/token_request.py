@@ -1,0 +1,124 @@
+"""A request to a token or revocation endpoint in a server's own dialect: its method, its encoding, its names."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+import requests
+
+from django_oauth_flows.protocol.authorization_request import parameters_in_dialect
+from django_oauth_flows.protocol.client_auth import authenticate_client
+from django_oauth_flows.protocol.placeholders import expand
+from django_oauth_flows.protocol.reserved import is_reserved
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django_oauth_flows.protocol.dialect import Dialect
+    from django_oauth_flows.protocol.dialect_values import Pairs
+    from django_oauth_flows.protocol.messages import ClientRegistration, Params
+
+FORM = "application/x-www-form-urlencoded"
+FREE_AT_TOKEN_ENDPOINT = frozenset({"state", "response_type", "client_assertion_type", "request"})
+"""Reserved where the browser carries them, of no consequence here."""
+
+
+def free(
+    parameters: Pairs, values: Mapping[str, str], *, unreserved: frozenset[str] = frozenset()
+) -> list[tuple[str, str]]:
+    """Return configured parameters with their variables replaced, without those that carry a promise of the protocol.
+
+    One whose variable has no value is not sent.
+    """
+    found = []
+    for name, text in parameters:
+        if is_reserved(name) and name not in unreserved:
+            continue
+        try:
+            found.append((name, expand(text, values)))
+        except ValueError:
+            continue
+    return found
+
+
+def client_variables(registration: ClientRegistration) -> dict[str, str]:
+    """Return the variables that every request to this server has."""
+    values = {**registration.kept, "client_id": registration.client_id}
+    if registration.client_secret:
+        values["client_secret"] = registration.client_secret.reveal()
+    return values
+
+
+def token_request(
+    registration: ClientRegistration, endpoint: str, parameters: Params, *, method: str = "", authenticates: bool = True
+) -> requests.PreparedRequest:
+    """Return a request with ``parameters``, named as in the RFC, and the client's authentication, in the dialect."""
+    dialect = registration.dialect
+    headers, credentials = authenticate_client(registration) if authenticates else ({}, {})
+    pairs = _in_dialect([*parameters, *credentials.items()], dialect)
+    headers = {"Accept": "application/json", **headers, **_headers(registration)}
+    if registration.quirk and registration.quirk.token_request:
+        resources = [pair for pair in pairs if pair[0] == "resource"]  # may occur more than once
+        changed = dict(pair for pair in pairs if pair[0] != "resource")
+        registration.quirk.token_request(registration, changed, headers)
+        pairs = [*changed.items(), *resources]
+    return encoded(
+        endpoint, pairs, headers, method=method or dialect.token_request_method, form=dialect.token_request_format
+    )
+
+
+def pushed_request(registration: ClientRegistration, endpoint: str, parameters: Params) -> requests.PreparedRequest:
+    """Return an authorization request that is pushed: always a posted form, in the dialect of authorization requests. RFC 9126 §2.1."""
+    headers, credentials = authenticate_client(registration)
+    # Whoever authenticates in the body names the client there.
+    others = [(name, value) for name, value in parameters if name not in credentials]
+    pairs = parameters_in_dialect(others, registration.dialect)
+    pairs += _in_dialect(list(credentials.items()), registration.dialect)
+    headers = {"Accept": "application/json", **headers, **_headers(registration)}
+    return encoded(endpoint, pairs, headers, method="POST")
+
+
+def encoded(
+    endpoint: str, pairs: Sequence[tuple[str, str]], headers: Mapping[str, str], *, method: str, form: str = "form"
+) -> requests.PreparedRequest:
+    """Return the request with its parameters in the query (of any but a POST, always) or the body, as a form or as JSON."""
+    if method != "POST" or form == "query":
+        separator = "&" if urlsplit(endpoint).query else "?"
+        url = f"{endpoint}{separator}{urlencode(pairs)}" if pairs else endpoint
+        return requests.Request(method, url, headers=dict(headers)).prepare()
+    if form == "json":
+        return requests.Request(
+            "POST", endpoint, headers={**headers, "Content-Type": "application/json"}, data=json.dumps(_grouped(pairs))
+        ).prepare()
+    return requests.Request(
+        "POST", endpoint, headers={**headers, "Content-Type": FORM}, data=urlencode(pairs)
+    ).prepare()
+
+
+def _headers(registration: ClientRegistration) -> dict[str, str]:
+    return dict(free(registration.dialect.token_request_headers, client_variables(registration)))
+
+
+def _in_dialect(pairs: Sequence[tuple[str, str]], dialect: Dialect) -> list[tuple[str, str]]:
+    names, grants = dict(dialect.token_parameter_names), dict(dialect.grant_type_values)
+    spoken = []
+    for name, value in pairs:
+        text = grants.get(value, value) if name == "grant_type" else value
+        if (other := names.get(name, name)) and not (name == "grant_type" and not text):
+            spoken.append((other, text))
+    return spoken
+
+
+def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return the members of a JSON object; a parameter that occurs twice becomes a list."""
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name not in members:
+            members[name] = value
+        elif isinstance(members[name], list):
+            members[name].append(value)
+        else:
+            members[name] = [members[name], value]
+    return members

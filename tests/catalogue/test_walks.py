@@ -1,0 +1,132 @@
+"""Every entry, walked over real HTTP against a server that speaks its dialect: start, callback, identity, call, refresh, revoke."""
+
+from __future__ import annotations
+
+import ssl
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from django_oauth_flows import catalogue, flows
+from django_oauth_flows.exceptions import ConnectionUnusable
+from django_oauth_flows.forms import open_parameters
+from django_oauth_flows.models import Connection, Provider, Revocation
+from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.testing import FakeProvider
+from django_oauth_flows.testing.factories import shift_expiry, walk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    from django_oauth_flows.catalogue import Preset
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+INITIALS: dict[str, list[str]] = defaultdict(list)
+for _slug in catalogue.slugs():
+    INITIALS[_slug[0]].append(_slug)
+
+
+@pytest.mark.parametrize("initial", INITIALS)
+def test_every_entry_is_walked_through(initial: str, fake: FakeProvider, client: Client, user: User) -> None:
+    client.force_login(user)
+    stumbled = {}
+    for slug in INITIALS[initial]:
+        if catalogue.find(slug).signature_method == Provider.SignatureMethod.PLAINTEXT:
+            continue  # over TLS, below
+        fake.requests.clear()
+        try:
+            _walk(catalogue.find(slug), fake, client)
+        except Exception as problem:  # noqa: BLE001 - every entry is tried, and every stumble told
+            stumbled[slug] = f"{type(problem).__name__}: {problem} {[(r.method, r.url) for r in fake.requests]}"
+    assert not stumbled, "\n".join(f"{slug}: {what}" for slug, what in stumbled.items())
+
+
+def test_an_entry_whose_signature_is_the_secret_itself_is_walked_over_tls(
+    client: Client, user: User, tmp_path: Path
+) -> None:
+    client.force_login(user)
+    slugs = [p.slug for p in catalogue.presets() if p.signature_method == Provider.SignatureMethod.PLAINTEXT]
+    assert slugs
+    authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with FakeProvider(tls=context) as fake:
+        for slug in slugs:
+            _walk(catalogue.find(slug), fake, client, ca_bundle=str(tmp_path / "ca.pem"))
+
+
+def _walk(preset: Preset, fake: FakeProvider, client: Client, *, ca_bundle: str = "") -> None:
+    provider = _provider(preset, fake, ca_bundle=ca_bundle)
+    if preset.grant_types == ("client_credentials",):
+        with flows.client_session(provider) as http:
+            assert http.get("echo").ok, "the call of a client"
+        return
+    form = {f"parameter-{name}": _value(preset, name) for name in open_parameters(provider)}
+    answer = walk(client, provider, **form)
+    assert answer.status_code == 303, f"the callback was answered with {answer.status_code}"
+    connection = Connection.objects.get(provider=provider)
+    assert fake.played is not None
+    assert connection.subject == (fake.played.subject or None), "identity"
+    _call(connection)
+    if provider.protocol == Provider.Protocol.OAUTH2:
+        shift_expiry(connection, timedelta(minutes=2))
+        assert flows.refresh(connection).refreshed, "refresh"
+        _call(connection)
+    _revoke(connection)
+
+
+def _provider(preset: Preset, fake: FakeProvider, *, ca_bundle: str) -> Provider:
+    """Return a saved row that is the entry's, at the fake's address."""
+    staff = {name: _value(preset, name) for name in preset.staff_parameters()}
+    row = Provider.from_preset(preset.slug, client_id="x", parameters=staff)
+    columns = preset.columns()
+    if preset.is_discovered:  # as the issuer's metadata would have it
+        columns |= {name: f"{preset.issuer}/{name}" for name in ("authorization_endpoint", "token_endpoint")}
+    else:
+        row.full_clean()
+    if columns.get("authorization_endpoint"):
+        # The fake tells endpoints apart by their path, and the suite knows pages that a request token may be sent to by theirs.
+        columns["authorization_endpoint"] = columns["authorization_endpoint"].rstrip("/") + "/authorize"
+    columns.setdefault("api_base_url", "https://api.service.example/")
+    for name, value in fake.play(columns).items():
+        setattr(row, name, value)
+    server: Any = fake.oauth1 if preset.protocol == "oauth1" else fake.oauth2
+    row.client_id = server.client_id
+    if row.signature_method.startswith("RSA"):
+        row.signature_method = Provider.SignatureMethod.HMAC_SHA1  # the fake knows no RSA; other tests sign with it
+    if row.token_endpoint_auth_method != Provider.AuthMethod.NONE:
+        row.seal("client_secret", Secret(server.client_secret))
+    row.issuer, row.ca_bundle = "", ca_bundle
+    row.save()
+    return row
+
+
+SAMPLES = ("x1", "12345", "0123456789", "AN0123", "00000000-0000-0000-0000-000000000000")
+
+
+def _value(preset: Preset, name: str) -> str:
+    parameter = preset.parameter(name)
+    tried = (*parameter.values, *filter(None, [parameter.example]), *SAMPLES)
+    return next(value for value in tried if parameter.accepts(value))
+
+
+def _call(connection: Connection) -> None:
+    with flows.session(connection) as http:
+        answer = http.get("echo")
+        assert answer.ok, f"the call was answered with {answer.status_code}"
+
+
+def _revoke(connection: Connection) -> None:
+    flows.revoke(connection)
+    if connection.provider.revocation_endpoint:
+        outcome = Revocation.objects.get(provider=connection.provider).outcome
+        assert outcome == Revocation.Outcome.REVOKED, f"the revocation ended as {outcome}"
+    with pytest.raises(ConnectionUnusable):
+        flows.access_token(Connection.objects.get(pk=connection.pk))
