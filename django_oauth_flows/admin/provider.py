@@ -59,6 +59,7 @@ class ProviderAdmin(AccessiblePages):
                     "client_id",
                     "new_client_secret",
                     "previous_until",
+                    "new_private_key",
                     "token_endpoint_auth_method",
                     "scopes",
                     "allowed_scopes",
@@ -74,6 +75,7 @@ class ProviderAdmin(AccessiblePages):
                     "authorization_endpoint",
                     "token_endpoint",
                     "temporary_credential_endpoint",
+                    "pushed_authorization_request_endpoint",
                     "revocation_endpoint",
                     "userinfo_endpoint",
                     "jwks_uri",
@@ -88,7 +90,7 @@ class ProviderAdmin(AccessiblePages):
             _("OAuth 1.0a"),
             {
                 "classes": ("collapse",),
-                "fields": ("signature_method", "signature_placement", "realm", "new_private_key"),
+                "fields": ("signature_method", "signature_placement", "realm"),
             },
         ),
         (
@@ -139,6 +141,7 @@ class ProviderAdmin(AccessiblePages):
                     "internal",
                     "redirect_base_url",
                     "code_challenge_method",
+                    "response_mode",
                     "scope_separator",
                     "parameters",
                     "dialect",

@@ -100,9 +100,17 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_new_private_key(self) -> str:
         """Refuse what cannot sign; no message repeats what was entered."""
         # cryptography is loaded by those who sign, not by every page of the admin.
-        from django_oauth_flows.protocol.keys import sign_rsa
+        from django_oauth_flows.protocol.keys import public_jwk, sign_rsa
 
         entered: str = self.cleaned_data["new_private_key"]
+        if entered and self.cleaned_data.get("protocol") == Provider.Protocol.OAUTH2:
+            try:
+                public_jwk(Secret(entered))
+            except (ConfigurationError, ValueError):
+                raise forms.ValidationError(
+                    _("This is not an unencrypted RSA, EC or Ed25519 key in PEM: paste it whole, from BEGIN to END.")
+                ) from None
+            return entered
         try:
             if entered:
                 sign_rsa(Secret(entered), "SHA256", "")

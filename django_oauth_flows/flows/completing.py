@@ -12,6 +12,7 @@ from django.db import Error, router
 
 from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlowsError
 from django_oauth_flows.failpoints import Failpoint, reach
+from django_oauth_flows.flows.answers import answer_of
 from django_oauth_flows.flows.binding import check_binding, check_standing
 from django_oauth_flows.flows.confirming import remember_login, verify_login
 from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
@@ -114,7 +115,8 @@ def _exchange(
         raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
     check_standing(request, user=user)
     registration = request.provider.registration(request.parameters)
-    response = validate_authorization_response(_pending(request, registration, read_state(params)), params)
+    pending = _pending(request, registration, read_state(params))
+    response = validate_authorization_response(pending, answer_of(request, params))
     began = time.monotonic()
     flow = flow_for(registration)
     tokens = flow.exchange(response)

@@ -191,6 +191,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "pushed_authorization_request_endpoint",
+                    models.CharField(
+                        blank=True,
+                        help_text="RFC 9126: if there is one, every authorization request goes there first.",
+                        max_length=1000,
+                        verbose_name="pushed authorization request endpoint",
+                    ),
+                ),
+                (
                     "revocation_endpoint",
                     models.CharField(blank=True, max_length=1000, verbose_name="revocation endpoint"),
                 ),
@@ -291,6 +300,8 @@ class Migration(migrations.Migration):
                         choices=[
                             ("client_secret_basic", "secret in the Authorization header (client_secret_basic)"),
                             ("client_secret_post", "secret in the request body (client_secret_post)"),
+                            ("client_secret_jwt", "assertion signed with the secret (client_secret_jwt)"),
+                            ("private_key_jwt", "assertion signed with a private key (private_key_jwt)"),
                             ("none", "no secret: public client (none)"),
                         ],
                         default="client_secret_basic",
@@ -342,9 +353,8 @@ class Migration(migrations.Migration):
                 (
                     "response_mode",
                     models.CharField(
-                        choices=[("query", "Query"), ("form_post", "Form Post")],
+                        choices=[("query", "redirect with a query"), ("form_post", "posted form (form_post)")],
                         default="query",
-                        editable=False,
                         max_length=10,
                         verbose_name="response mode",
                     ),
@@ -678,6 +688,7 @@ class Migration(migrations.Migration):
                     django_oauth_flows.fields.EncryptedField(context="authorization_request.temporary_token_secret"),
                 ),
                 ("dpop_key", django_oauth_flows.fields.EncryptedField(context="authorization_request.dpop_key")),
+                ("kept_answer", django_oauth_flows.fields.EncryptedField(context="authorization_request.kept_answer")),
                 ("configuration_fingerprint", models.CharField(max_length=64)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("expires_at", models.DateTimeField()),
@@ -1049,6 +1060,7 @@ class Migration(migrations.Migration):
                     models.Q(
                         ("code_verifier__isnull", True),
                         ("dpop_key__isnull", True),
+                        ("kept_answer__isnull", True),
                         ("nonce__isnull", True),
                         ("temporary_token__isnull", True),
                         ("temporary_token_secret__isnull", True),

@@ -32,6 +32,7 @@ Problem = tuple[str, "StrOrPromise"]
 ENDPOINTS = (
     "authorization_endpoint",
     "token_endpoint",
+    "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",
@@ -40,6 +41,7 @@ ENDPOINTS = (
 
 CREDENTIALED_ENDPOINTS = (
     "token_endpoint",
+    "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",
@@ -65,6 +67,7 @@ def problems(provider: Provider) -> Iterator[Problem]:
         _dialect,
         dialect_problems,
         _oauth1,
+        _assertions,
         _identity,
         _placeholders,
         _timing,
@@ -175,6 +178,12 @@ def _oauth1(provider: Provider) -> Iterator[Problem]:
     for name in ("temporary_credential_endpoint", "token_endpoint", "api_base_url"):
         if getattr(provider, name).lower().startswith("http:"):
             yield name, _("PLAINTEXT signatures are only allowed over https (RFC 5849 §3.4.4).")
+
+
+def _assertions(provider: Provider) -> Iterator[Problem]:
+    methods = (provider.AuthMethod.SECRET_JWT, provider.AuthMethod.PRIVATE_KEY_JWT)
+    if provider.token_endpoint_auth_method in methods and not provider.issuer:
+        yield "issuer", _("Needed: a client assertion is made for the issuer alone (RFC 7523).")
 
 
 def _identity(provider: Provider) -> Iterator[Problem]:

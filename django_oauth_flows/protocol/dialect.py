@@ -95,6 +95,11 @@ class Dialect:
         "The server drops `state`, and takes redirect URIs with a query: the state is put there as well.",
     )  # fmt: skip
 
+    resources: tuple[str, ...] = _key(
+        (), read.resources,
+        "What the tokens are for, as absolute URIs: `resource` (RFC 8707), once each, in authorization and token requests.",
+    )  # fmt: skip
+
     # The callback
     callback_code_parameter: str = _key("code", read.word, "The name under which the code comes back.")
     kept_callback_parameters: tuple[str, ...] = _key((), read.strings, "Other callback parameters to store.")

@@ -26,6 +26,7 @@ _FRAGMENT = re.compile(r"[A-Za-z0-9/_.\-]{1,200}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/\-]{0,199}")
 _PATHS = re.compile(r"\{[^{}]+\}")
 _PLAIN_WORD = re.compile(r"[A-Za-z]{1,40}")
+_RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x22\x24-\x7e]+")
 
 
 def boolean(key: str, value: Any) -> bool:
@@ -51,6 +52,14 @@ def strings(key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > MAX_ITEMS or not all(_is_text(item) for item in value):
         raise ValueError(f"{key!r} must be a list of strings")
     return tuple(value)
+
+
+def resources(key: str, value: Any) -> tuple[str, ...]:
+    """Read absolute URIs without a fragment. RFC 8707 §2."""
+    uris = strings(key, value)
+    if not all(_RESOURCE.fullmatch(uri) for uri in uris):
+        raise ValueError(f"{key!r} must hold absolute URIs without a fragment")
+    return uris
 
 
 def scheme(key: str, value: Any) -> str:

@@ -29,6 +29,7 @@ class ServerMetadata:
     authorization_endpoint: str = ""
     token_endpoint: str = ""
     temporary_credential_endpoint: str = ""  # RFC 5849 §2.1; OAuth 1.0a only
+    pushed_authorization_request_endpoint: str = ""  # RFC 9126 §5; set: every request is pushed
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
     refresh_endpoint: str = ""  # where it is not the token endpoint
@@ -70,13 +71,16 @@ class ClientRegistration:
     client_id: str
     client_secret: Secret | None = None
     second_client_secret: Secret | None = None  # the one from before a change: some servers take the new one later
-    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post", "none"] = "client_secret_basic"
+    token_endpoint_auth_method: Literal[
+        "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"
+    ] = "client_secret_basic"
     scope_separator: str = " "
     code_challenge_method: Literal["S256", "plain", ""] = "S256"
+    response_mode: Literal["query", "form_post"] = "query"
     signature_method: str = "HMAC-SHA1"  # OAuth 1.0a
     signature_placement: Literal["header", "query", "body"] = "header"
     realm: str = ""
-    private_key: Secret | None = None  # PEM; RSA-SHA* signatures
+    private_key: Secret | None = None  # PEM; RSA-SHA* signatures, client assertions
     identity: IdentityClaims = IdentityClaims()
     dialect: Dialect = field(default_factory=Dialect)
     quirk: Quirk | None = None  # what only code can say of this server

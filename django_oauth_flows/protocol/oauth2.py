@@ -24,6 +24,7 @@ from django_oauth_flows.protocol.identity import find_identity
 from django_oauth_flows.protocol.identity_document import userinfo_request
 from django_oauth_flows.protocol.kept import as_variables
 from django_oauth_flows.protocol.messages import Credentials, Identity, PendingAuthorization, RevocationResult
+from django_oauth_flows.protocol.par import pushed
 from django_oauth_flows.protocol.parsing import parse_token_response, raise_for_error
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.token_request import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     import requests
 
-    from django_oauth_flows.protocol.dialect import SecondExchange
+    from django_oauth_flows.protocol.dialect import Dialect, SecondExchange
     from django_oauth_flows.protocol.dialect_values import Pairs
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, TokenResponse
 
@@ -74,12 +75,16 @@ class OAuth2Flow:
             **scope_parameters(scopes, registration.scope_separator, dialect),
             **challenge,
             **({"nonce": nonce.reveal()} if nonce else {}),
+            **({"response_mode": "form_post"} if registration.response_mode == "form_post" else {}),
             **dict(free(dialect.authorization_parameters, {"client_id": registration.client_id}, unreserved=PLAIN)),
         )
         pending = PendingAuthorization(
             registration, redirect_uri, tuple(scopes), state, code_verifier=verifier, nonce=nonce
         )
-        return pending, in_dialect(_as_before(url, endpoint), endpoint, dialect)
+        url = "&".join([_as_before(url, endpoint), *(urlencode([pair]) for pair in _resources(dialect))])
+        if registration.server.pushed_authorization_request_endpoint:
+            url = pushed(url, registration)
+        return pending, in_dialect(url, endpoint, dialect)
 
     def exchange(self, response: AuthorizationResponse) -> TokenResponse:
         """Exchange the code, once; never repeated whatever happens. RFC 6749 §4.1.3."""
@@ -228,6 +233,7 @@ class OAuth2Flow:
         """Send what oauthlib has composed, with the configured additions, in the dialect; read the answer."""
         registration = self.registration
         more = free(additions, {**client_variables(registration), **values}, unreserved=FREE_AT_TOKEN_ENDPOINT)
+        more += _resources(registration.dialect)
         request = token_request(
             registration,
             endpoint or endpoint_of(registration, "token_endpoint"),
@@ -237,6 +243,11 @@ class OAuth2Flow:
         )
         response = send(request, policy=registration.transport)
         return parse_token_response(response, dialect=registration.dialect, quirk=registration.quirk)
+
+
+def _resources(dialect: Dialect) -> list[tuple[str, str]]:
+    """Return what the tokens are to be for, once per resource. RFC 8707 §2."""
+    return [("resource", uri) for uri in dialect.resources]
 
 
 def _as_https(url: str) -> str:

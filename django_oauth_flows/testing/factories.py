@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -96,6 +98,16 @@ def begin(client: Client, provider: Provider, **form: str) -> str:
         message = f"the start was answered with {started.status_code}"
         raise AssertionError(message)
     return consent(started["Location"])
+
+
+def posted_form(authorization_url: str) -> tuple[str, dict[str, str]]:
+    """Open the provider's page, and return where the form on it posts itself to, and with what."""
+    with requests.Session() as browser:
+        browser.trust_env = False
+        browser.verify = False
+        page = browser.get(authorization_url, timeout=10).text
+    fields = re.findall(r'name="([^"]*)" value="([^"]*)"', page)
+    return unescape(re.findall(r'action="([^"]*)"', page)[0]), {unescape(k): unescape(v) for k, v in fields}
 
 
 def consent(authorization_url: str) -> str:

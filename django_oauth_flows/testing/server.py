@@ -55,7 +55,8 @@ class FakeProvider:
 
     ``oauth2``, ``oauth1`` and ``openid`` hold the servers' state and switches (lifetimes, rotation, grace, denial, identity);
     ``script(endpoint, fault, …)`` decides how the next requests to an endpoint are answered; ``with fake.down():`` nobody is;
-    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``token``, ``revoke``, ``userinfo``, ``jwks``, ``discovery``, ``metadata``, ``temporary``, ``authorize1``,
+    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``par``, ``token``, ``revoke``, ``userinfo``,
+    ``jwks``, ``discovery``, ``metadata``, ``temporary``, ``authorize1``,
     ``token1``, ``revoke1``, ``api``.
     """
 
@@ -76,6 +77,7 @@ class FakeProvider:
         self.played: Player | None = None
         self._routes: dict[str, tuple[str, Callable[[Received], Answer]]] = {
             "/authorize": ("authorize", self.oauth2.authorize),
+            "/par": ("par", self.oauth2.push),
             "/token": ("token", self.oauth2.token),
             "/revoke": ("revoke", self.oauth2.revoke),
             "/userinfo": ("userinfo", self.openid.userinfo),

@@ -95,7 +95,7 @@ EXPLANATIONS: dict[str, Explanation] = {
 EXPLANATIONS |= dict.fromkeys(
     (
         "bad_response", "bad_token", "callback_not_confirmed", "duplicate_parameter", "invalid_code", "issuer_missing",
-        "provider_redirect", "token_mismatch", "token_type_unsupported", "unexpected_response", "verifier_missing",
+        "par_failed", "provider_redirect", "token_mismatch", "token_type_unsupported", "unexpected_response", "verifier_missing",
         "id_token_invalid", "id_token_missing", "userinfo_mismatch",
     ),
     _UNUSABLE_ANSWER,
