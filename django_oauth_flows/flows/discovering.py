@@ -28,6 +28,7 @@ PINNED = (
     "revocation_endpoint",
     "userinfo_endpoint",
     "jwks_uri",
+    "pushed_authorization_request_endpoint",
     "authorization_response_iss_parameter_supported",
 )
 """The columns that are compared with the issuer's metadata later."""

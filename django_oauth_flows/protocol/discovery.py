@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from django_oauth_flows.protocol.transport import ProtocolResponse
 
 _REQUIRED = ("authorization_endpoint", "token_endpoint")
-_OPTIONAL = ("revocation_endpoint", "userinfo_endpoint", "jwks_uri")
+PUSHED = "pushed_authorization_request_endpoint"
+_OPTIONAL = ("revocation_endpoint", "userinfo_endpoint", "jwks_uri", PUSHED)
 _LONGEST_URL = 1000
 _OURS = ("client_secret_basic", "client_secret_post", "none")
 _NOT_HERE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.FORBIDDEN)
@@ -154,6 +155,8 @@ def read_metadata(document: Mapping[str, Any], issuer: str, *, internal: bool) -
         if not endpoints[name]:
             raise _invalid(name, "it is missing")
     _check_offers(document)
+    if document.get("require_pushed_authorization_requests") is True and not endpoints[PUSHED]:
+        raise _invalid(PUSHED, "requests have to be pushed, and it is missing")
     return Discovered(
         server=ServerMetadata(
             issuer=issuer,

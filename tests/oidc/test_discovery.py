@@ -102,7 +102,15 @@ ENDPOINTS: dict[str, Any] = {
 
 @pytest.mark.security("I20", "H05")
 @pytest.mark.parametrize(
-    "name", ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "revocation_endpoint", "jwks_uri"]
+    "name",
+    [
+        "authorization_endpoint",
+        "token_endpoint",
+        "userinfo_endpoint",
+        "revocation_endpoint",
+        "jwks_uri",
+        "pushed_authorization_request_endpoint",
+    ],
 )
 @pytest.mark.parametrize("url", ENDPOINTS.values(), ids=ENDPOINTS)
 def test_an_endpoint_that_may_not_be_called_is_refused_by_its_name(name: str, url: Any) -> None:
@@ -125,6 +133,15 @@ def test_a_server_that_lacks_what_we_need_is_refused_by_the_members_name(name: s
     code, message = refused(**{name: value})
     assert code == "metadata_invalid"
     assert f"{name}: " in message
+
+
+@pytest.mark.security("A15", "I20")
+def test_where_requests_have_to_be_pushed_there_is_a_place_for_them() -> None:
+    code, message = refused(require_pushed_authorization_requests=True)
+    assert (code, "pushed_authorization_request_endpoint: " in message) == ("metadata_invalid", True)
+    place = "https://op.example/par"
+    offered = document(require_pushed_authorization_requests=True, pushed_authorization_request_endpoint=place)
+    assert read_metadata(offered, ISSUER, internal=False).server.pushed_authorization_request_endpoint == place
 
 
 def test_the_best_of_what_is_offered_is_chosen() -> None:
