@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.models import AuthorizationRequest, Connection, Provider
     from django_oauth_flows.protocol.secret import Secret
 
-DANCE_SECRETS = ("code_verifier", "nonce", "temporary_token", "temporary_token_secret", "dpop_key")
+DANCE_SECRETS = ("code_verifier", "nonce", "temporary_token", "temporary_token_secret", "dpop_key", "kept_answer")
 """The sealed columns of an authorization request that are blanked when it is taken."""
 
 Action = Literal["view", "use", "manage"]

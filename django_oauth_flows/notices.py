@@ -35,6 +35,7 @@ EXPLANATIONS = {
     ),
     "outcome_unknown": _("An answer of the service was lost on its way, and the service does not repeat it."),
     "undecryptable": _("The stored permission can no longer be read here."),
+    "identity_changed": _("The service answered for another account than the one that was connected."),
     "expired": _("Access has expired, and the service does not renew it without you."),
 }
 """Why a connection needs its user, in their words, by reason."""

@@ -43,8 +43,9 @@ urlpatterns = [
     path("", late("connections.connections"), name="connections"),
     path("connect/<slug:slug>/", late("connecting.connect"), name="connect"),
     path("connect/<slug:slug>/confirm/", late("connecting.confirm_connect"), name="confirm_connect"),
-    # The view refuses every POST; exempt, it does so after it has hidden the parameters from the log.
+    # A service may post its answer, without our token: what binds it to the browser is checked in the view.
     path("callback/<slug:slug>/", csrf_exempt(late("callback.callback")), name="callback"),
+    path("jwks/<slug:slug>/", late("jwks.jwks"), name="jwks"),
     path("connections/<oauth_flows_id:pk>/reconnect/", late("connecting.reconnect"), name="reconnect"),
     path("connections/<oauth_flows_id:pk>/disconnect/", late("connections.disconnect"), name="disconnect"),
     path("parked/<oauth_flows_id:request_id>/", late("parking.parked"), name="parked"),

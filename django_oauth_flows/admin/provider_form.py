@@ -100,9 +100,17 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_new_private_key(self) -> str:
         """Refuse what cannot sign; no message repeats what was entered."""
         # cryptography is loaded by those who sign, not by every page of the admin.
-        from django_oauth_flows.protocol.keys import sign_rsa
+        from django_oauth_flows.protocol.keys import public_jwk, sign_rsa
 
         entered: str = self.cleaned_data["new_private_key"]
+        if entered and self.cleaned_data.get("protocol") == Provider.Protocol.OAUTH2:
+            try:
+                public_jwk(Secret(entered))
+            except (ConfigurationError, ValueError):
+                raise forms.ValidationError(
+                    _("This is not an unencrypted RSA, EC or Ed25519 key in PEM: paste it whole, from BEGIN to END.")
+                ) from None
+            return entered
         try:
             if entered:
                 sign_rsa(Secret(entered), "SHA256", "")
@@ -122,6 +130,11 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any] | None:
         """Ask for the stored secret when it, or users' tokens, would go to another host, or it is to be another one."""
         cleaned = super().clean() or {}
+        if cleaned.get("previous_until") and not cleaned.get("new_client_secret"):
+            self.add_error(
+                "previous_until", _("This is about the change to another client secret: enter that one, too.")
+            )
+            return cleaned
         if self.before is None or self._knows_secret(cleaned):
             return cleaned
         if cleaned.get("previous_until") and cleaned.get("new_client_secret"):

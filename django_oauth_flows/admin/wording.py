@@ -44,6 +44,7 @@ DANGERS = {
     "raw_basic_auth": gettext_lazy("unencoded client credentials"),
     "plain_pkce": gettext_lazy("PKCE without a hash"),
     "secrets_in_query": gettext_lazy("secrets in the query"),
+    "unverified_id_tokens": gettext_lazy("unverified ID tokens"),
 }
 """Dangerous settings of a provider, in the list of providers."""
 

@@ -39,7 +39,7 @@ DEPLOYMENT = (
     "telling.check_mails",
 )
 
-ROWS = ("rows.check_providers", "rows.check_sealed_rows", "rows.check_overdue")
+ROWS = ("rows.check_providers", "rows.check_sealed_rows", "rows.check_overdue", "rows.check_discovered")
 
 
 def register_all() -> None:

@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Substr
 from django_oauth_flows import crypto
 from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.management.reencrypting import SEALED
-from django_oauth_flows.models import Provider, Token
+from django_oauth_flows.models import DiscoveredMetadata, Provider, Token
 from django_oauth_flows.models.provider_rules import dangers
 
 if TYPE_CHECKING:
@@ -51,6 +51,25 @@ def _overdue(alias: str) -> list[CheckMessage]:
     said = f"{overdue} connections have been due for refresh for more than a day: no sweep has met them."
     hint = "Run from cron, every few minutes: manage.py refresh_connections. Until then, calls refresh what they need."
     return [Info(said, hint=hint, id="oauth_flows.I003")]
+
+
+def check_discovered(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Name the providers whose issuers publish something else than their rows say."""
+    return _ask(DiscoveredMetadata, databases, _differing)
+
+
+def _differing(alias: str) -> list[CheckMessage]:
+    rows = DiscoveredMetadata.objects.using(alias).select_related("provider")
+    hint = "Look at it with manage.py rediscover_providers; if the change is right, edit the provider in the admin."
+    return [
+        Warning(
+            f"The issuer of provider {row.provider.slug} publishes another {', '.join(sorted(row.differences))}.",
+            hint=hint,
+            id="oauth_flows.W031",
+        )
+        for row in rows
+        if row.differences
+    ]
 
 
 def _ask(
@@ -98,6 +117,11 @@ DANGERS = {
         "oauth_flows.W041",
         "is sent secrets in the query of addresses, which servers and proxies write down",
         'let its dialect say "form" or "json" for "token_request_format" and nothing of methods, if the service takes that',
+    ),
+    "unverified_id_tokens": (
+        "oauth_flows.W030",
+        "asks for the scope openid, but its ID tokens cannot be verified and are ignored",
+        "issuer and jwks_uri, as the service's /.well-known/openid-configuration names them",
     ),
 }
 """Id, what is so, and the remedy."""

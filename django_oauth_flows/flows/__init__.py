@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.authenticating import httpx_auth, requests_auth
     from django_oauth_flows.flows.calling import access_token, client_session, session
     from django_oauth_flows.flows.completing import complete_authorization
+    from django_oauth_flows.flows.discovering import add_discovered_provider, discover, rediscover
     from django_oauth_flows.flows.fleet import refresh_due
     from django_oauth_flows.flows.importing import import_connection
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
@@ -40,6 +41,7 @@ _HOMES = {
     "aaccess_token": "twins",
     "access_token": "calling",
     "acomplete_authorization": "twins",
+    "add_discovered_provider": "discovering",
     "adopt_parked": "parking",
     "aimport_connection": "twins",
     "arefresh": "twins",
@@ -49,6 +51,7 @@ _HOMES = {
     "client_session": "calling",
     "complete_authorization": "completing",
     "deliver_webhooks": "webhooks",
+    "discover": "discovering",
     "drop_expired_parked": "parking",
     "drop_parked": "parking",
     "drop_parked_of": "parking",
@@ -56,6 +59,7 @@ _HOMES = {
     "import_connection": "importing",
     "parked": "parking",
     "prune": "pruning",
+    "rediscover": "discovering",
     "redirect_uri": "starting",
     "refresh": "refreshing",
     "refresh_due": "fleet",
@@ -75,6 +79,7 @@ __all__ = [
     "aaccess_token",
     "access_token",
     "acomplete_authorization",
+    "add_discovered_provider",
     "adopt_parked",
     "aimport_connection",
     "arefresh",
@@ -84,6 +89,7 @@ __all__ = [
     "client_session",
     "complete_authorization",
     "deliver_webhooks",
+    "discover",
     "drop_expired_parked",
     "drop_parked",
     "drop_parked_of",
@@ -92,6 +98,7 @@ __all__ = [
     "parked",
     "prune",
     "redirect_uri",
+    "rediscover",
     "refresh",
     "refresh_due",
     "requests_auth",

@@ -54,6 +54,8 @@ def session(connection: Connection, *, purpose: str = "", scopes: Iterable[str] 
 def access_token(connection: Connection, *, min_validity: timedelta = timedelta(0)) -> str:
     """Return a token valid for at least ``min_validity``, for an HTTP client or SDK of your own.
 
+    Where the service's tokens do not live for so long, it is valid for at least half of their life: to refresh at each
+    call would not change that.
     Raises :class:`ReauthorizationRequiredError`, :class:`TokenUnavailable`, :class:`Disconnected`,
     :class:`CannotPersist`.
     """

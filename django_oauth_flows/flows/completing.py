@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,7 +12,9 @@ from django.db import Error, router
 
 from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlowsError
 from django_oauth_flows.failpoints import Failpoint, reach
+from django_oauth_flows.flows.answers import answer_of
 from django_oauth_flows.flows.binding import check_binding, check_standing
+from django_oauth_flows.flows.confirming import remember_login, verify_login
 from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
 from django_oauth_flows.flows.parking import is_waiting, park, question
 from django_oauth_flows.flows.revoking import discard
@@ -112,15 +115,19 @@ def _exchange(
         raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
     check_standing(request, user=user)
     registration = request.provider.registration(request.parameters)
-    response = validate_authorization_response(_pending(request, registration, read_state(params)), params)
+    pending = _pending(request, registration, read_state(params))
+    response = validate_authorization_response(pending, answer_of(request, params))
+    began = time.monotonic()
     flow = flow_for(registration)
     tokens = flow.exchange(response)
     reach(Failpoint.CODE_EXCHANGED)
     grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields, callback=response.extra)
     holding = holding_of(request, Identity(), user=user)
     try:
+        claims = verify_login(response, tokens, request, elapsed=time.monotonic() - began)
+        grant = remember_login(grant, claims)
         flow = flow_for(replace(registration, kept=as_variables(grant.extra)))
-        identity = flow.identify(grant.credentials, tokens.extra)
+        identity = flow.identify(grant.credentials, tokens.extra, claims)
         holding = holding_of(request, identity, user=user)
         return _keep(request, holding, grant, browser)
     except Exception:
@@ -201,8 +208,8 @@ def _repeat(
 def _is_being_completed(request: AuthorizationRequest) -> bool:
     """Tell whether whoever took the request can still be at it; a process that died leaves no outcome."""
     now: datetime = request.now  # type: ignore[attr-defined]
-    # Exchange and identity are two protocol requests.
-    return request.taken_at is not None and now - request.taken_at < 2 * timedelta(
+    # Exchange, keys and identity are three protocol requests.
+    return request.taken_at is not None and now - request.taken_at < 3 * timedelta(
         seconds=request.provider.request_deadline
     )
 
@@ -215,6 +222,7 @@ def _pending(request: AuthorizationRequest, registration: ClientRegistration, st
         scopes=request.requested_scopes,
         state=state,
         code_verifier=request.open("code_verifier"),
+        nonce=request.open("nonce"),
         temporary_credentials=TemporaryCredentials(token, secret) if token and secret else None,
     )
 

@@ -34,7 +34,8 @@ def freshness(token: Token, *, now: datetime, min_validity: timedelta = timedelt
     """Judge ``token`` at ``now``; one without an expiry is fresh until the provider says otherwise.
 
     One that arrived expired (``expires_in`` of zero or less) is taken to be usable for a while: so would its successor
-    arrive, and there would be no end to refreshing.
+    arrive, and there would be no end to refreshing. For the same reason more validity than a token's kind has is not
+    insisted on.
     """
     if token.access_token is None:
         return Freshness.EXPIRED
@@ -42,7 +43,7 @@ def freshness(token: Token, *, now: datetime, min_validity: timedelta = timedelt
         return (
             Freshness.STALE if token.next_refresh_at is not None and token.next_refresh_at <= now else Freshness.FRESH
         )
-    if token.expires_at <= now + min_validity:
+    if token.expires_at <= now + _attainable(token, min_validity, now=now):
         usable = not min_validity and _arrived_expired(token) and refreshed_lately(token, now=now)
         return Freshness.FRESH if usable else Freshness.EXPIRED
     due = token.next_refresh_at or token.expires_at
@@ -52,6 +53,17 @@ def freshness(token: Token, *, now: datetime, min_validity: timedelta = timedelt
 def refreshed_lately(token: Token, *, now: datetime) -> bool:
     """Tell whether the last refresh is less than :data:`MINIMUM_INTERVAL` ago."""
     return token.last_refreshed_at is not None and now - token.last_refreshed_at < MINIMUM_INTERVAL
+
+
+def _attainable(token: Token, wanted: timedelta, *, now: datetime) -> timedelta:
+    """Return what validity may be asked for without asking again and again.
+
+    A successor of a new token would be no better; where none of its kind lives for so long, half of its life is enough.
+    """
+    if refreshed_lately(token, now=now):
+        return timedelta(0)
+    life = token.expires_at - token.issued_at if token.expires_at and token.issued_at else timedelta(0)
+    return life / 2 if timedelta(0) < life <= wanted else wanted
 
 
 def _arrived_expired(token: Token) -> bool:

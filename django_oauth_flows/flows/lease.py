@@ -91,7 +91,7 @@ class Lease:
             "failure_count": F("failure_count") + 1,
             "last_failure": failure[:40],
             "last_failure_at": DatabaseNow(),
-            "not_before": not_before,
+            "not_before": Case(When(not_before__gt=not_before, then=F("not_before")), default=not_before),
             "next_refresh_at": _not_sooner(not_before),  # or every sweep would pass over it again and again
         }
         if answered:

@@ -29,9 +29,11 @@ from django_oauth_flows.exceptions import (
 from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.flows import circuit
 from django_oauth_flows.flows.asking import ask, registration_of
+from django_oauth_flows.flows.confirming import answers_for_another
 from django_oauth_flows.flows.counting import counted
 from django_oauth_flows.flows.durable import NOTE_LOCK_TIMEOUT, commits_harm_caller, committing, durable_alias
 from django_oauth_flows.flows.freshness import Freshness, refreshed_lately
+from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.lease import Lease, acquire, deadline_left, deadline_seconds, lease_seconds
 from django_oauth_flows.flows.marking import mark_refreshed, needs_reauthorization, raise_alarm
 from django_oauth_flows.flows.policy import judge
@@ -131,6 +133,8 @@ def _attempt(lease: Lease, *, seconds: float) -> bool:
         return False
     reach(Failpoint.AFTER_RESPONSE)
     grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields)
+    if answers_for_another(lease.snapshot, tokens, registration):
+        _another_account(lease, grant)
     if not lease.save(grant, requested_at=requested_at):
         _overtaken(lease, grant)
         return False
@@ -282,6 +286,19 @@ def _overtaken(lease: Lease, grant: Grant) -> None:
         raise
     if current.connection.authorized_at != before.connection.authorized_at:
         _give_back(lease, grant, current.token)
+
+
+def _another_account(lease: Lease, grant: Grant) -> None:
+    """Keep nothing of an answer whose ID token is about another account, and raise: staff and the user have to look."""
+    needs_reauthorization(lease.snapshot, Connection.Reason.IDENTITY_CHANGED, lease=lease)
+    facts = {"provider": str(lease.snapshot.provider.pk), "connection": str(lease.snapshot.connection.pk)}
+    logger.critical("oauth_flows.identity_changed", extra=facts)
+    _give_back(lease, grant, lease.snapshot.token)
+    raise ReauthorizationRequiredError(
+        "The service answered a refresh for another account.",
+        code="identity_changed",
+        reason=Connection.Reason.IDENTITY_CHANGED,
+    )
 
 
 def _give_back(lease: Lease, grant: Grant, newer: Token | None = None) -> None:

@@ -61,7 +61,8 @@ def start_authorization(
 
     Raises :class:`AuthorizationError` (``not_allowed``, ``provider_disabled``, ``parameter_required``, ``parameter_refused``),
     :class:`ScopeNotAllowed`, :class:`ConfigurationError` (``base_url_required``, ``provider_misconfigured``), and for
-    OAuth 1.0a, which asks for temporary credentials here, :class:`TokenEndpointError`. RFC 6749 §4.1.1, RFC 5849 §2.1.
+    OAuth 1.0a, which asks for temporary credentials here, and for pushed requests :class:`TokenEndpointError`.
+    RFC 6749 §4.1.1, RFC 5849 §2.1, RFC 9126.
     """
     if not provider.enabled or provider.paused:
         raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
@@ -69,7 +70,7 @@ def start_authorization(
     wanted = _checked_scopes(provider, scopes, reconnect)
     values = dict(reconnect.parameters if reconnect else _checked_parameters(provider, parameters or {}))
     callback = redirect_uri(provider, site_url=site_url)
-    if provider.protocol == Provider.Protocol.OAUTH1:
+    if _is_asked_first(provider):
         _make_room(user.pk, provider)  # before the provider is asked for anything
     state, browser = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(32))
     pending, authorization_url = flow_for(provider.registration(values)).start(
@@ -160,21 +161,27 @@ def _checked_scopes(provider: Provider, scopes: Iterable[str] | None, reconnect:
 
 def _seal_pending(request: AuthorizationRequest, pending: PendingAuthorization) -> None:
     request.seal("code_verifier", pending.code_verifier)
+    request.seal("nonce", pending.nonce)
     if pending.temporary_credentials is not None:
         request.seal("temporary_token", pending.temporary_credentials.token)
         request.seal("temporary_token_secret", pending.temporary_credentials.token_secret)
 
 
 def _remember(request: AuthorizationRequest) -> None:
-    """Save the request; where the user has started this often lately, make room for it first, as OAuth 1.0a has done."""
+    """Save the request; where the user has started this often lately, make room for it first, unless that was done."""
     using = router.db_for_write(AuthorizationRequest)
-    if request.provider.protocol == Provider.Protocol.OAUTH1:
+    if _is_asked_first(request.provider):
         _REQUEST.run(request, using=using)
         return
     many = _MANY.bound(using=using, user_id=request.user_id, provider_id=request.provider_id)
     if not _REQUEST.run(request, using=using, unless=many):
         _make_room(request.user_id, request.provider)
         _REQUEST.run(request, using=using)
+
+
+def _is_asked_first(provider: Provider) -> bool:
+    """Tell whether a start is a request to the provider: for temporary credentials, or to push its parameters."""
+    return provider.protocol == Provider.Protocol.OAUTH1 or bool(provider.pushed_authorization_request_endpoint)
 
 
 def _make_room(user_id: Any, provider: Provider) -> None:

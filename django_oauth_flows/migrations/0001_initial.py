@@ -80,6 +80,7 @@ class Migration(migrations.Migration):
                             ("invalid_grant", "the service no longer accepts the grant"),
                             ("outcome_unknown", "the service's answer was lost"),
                             ("undecryptable", "the stored tokens can no longer be read"),
+                            ("identity_changed", "the service answered for another account"),
                             ("expired", "access has expired and cannot be renewed automatically"),
                         ],
                         max_length=30,
@@ -190,10 +191,28 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "pushed_authorization_request_endpoint",
+                    models.CharField(
+                        blank=True,
+                        help_text="RFC 9126: if there is one, every authorization request goes there first.",
+                        max_length=1000,
+                        verbose_name="pushed authorization request endpoint",
+                    ),
+                ),
+                (
                     "revocation_endpoint",
                     models.CharField(blank=True, max_length=1000, verbose_name="revocation endpoint"),
                 ),
                 ("userinfo_endpoint", models.CharField(blank=True, max_length=1000, verbose_name="userinfo endpoint")),
+                (
+                    "jwks_uri",
+                    models.CharField(
+                        blank=True,
+                        help_text="OpenID Connect: the keys that ID tokens are signed with.",
+                        max_length=1000,
+                        verbose_name="key set",
+                    ),
+                ),
                 (
                     "identity_source",
                     models.CharField(
@@ -201,6 +220,7 @@ class Migration(migrations.Migration):
                             ("none", "the provider names no account"),
                             ("userinfo", "userinfo endpoint"),
                             ("token_response", "token response"),
+                            ("id_token", "ID token"),
                         ],
                         default="none",
                         max_length=20,
@@ -280,6 +300,8 @@ class Migration(migrations.Migration):
                         choices=[
                             ("client_secret_basic", "secret in the Authorization header (client_secret_basic)"),
                             ("client_secret_post", "secret in the request body (client_secret_post)"),
+                            ("client_secret_jwt", "assertion signed with the secret (client_secret_jwt)"),
+                            ("private_key_jwt", "assertion signed with a private key (private_key_jwt)"),
                             ("none", "no secret: public client (none)"),
                         ],
                         default="client_secret_basic",
@@ -331,9 +353,8 @@ class Migration(migrations.Migration):
                 (
                     "response_mode",
                     models.CharField(
-                        choices=[("query", "Query"), ("form_post", "Form Post")],
+                        choices=[("query", "redirect with a query"), ("form_post", "posted form (form_post)")],
                         default="query",
-                        editable=False,
                         max_length=10,
                         verbose_name="response mode",
                     ),
@@ -667,6 +688,7 @@ class Migration(migrations.Migration):
                     django_oauth_flows.fields.EncryptedField(context="authorization_request.temporary_token_secret"),
                 ),
                 ("dpop_key", django_oauth_flows.fields.EncryptedField(context="authorization_request.dpop_key")),
+                ("kept_answer", django_oauth_flows.fields.EncryptedField(context="authorization_request.kept_answer")),
                 ("configuration_fingerprint", models.CharField(max_length=64)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("expires_at", models.DateTimeField()),
@@ -733,6 +755,26 @@ class Migration(migrations.Migration):
                 "verbose_name": "authorization request",
                 "verbose_name_plural": "authorization requests",
             },
+        ),
+        migrations.CreateModel(
+            name="DiscoveredMetadata",
+            fields=[
+                (
+                    "provider",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="discovered",
+                        serialize=False,
+                        to="oauth_flows.provider",
+                        verbose_name="provider",
+                    ),
+                ),
+                ("columns", models.JSONField(default=dict, verbose_name="published values")),
+                ("fetched_at", models.DateTimeField(verbose_name="last read at")),
+                ("failure", models.CharField(blank=True, max_length=60, verbose_name="why the last look failed")),
+            ],
+            options={"verbose_name": "discovered metadata", "verbose_name_plural": "discovered metadata"},
         ),
         migrations.CreateModel(
             name="RefreshCount",
@@ -1018,6 +1060,7 @@ class Migration(migrations.Migration):
                     models.Q(
                         ("code_verifier__isnull", True),
                         ("dpop_key__isnull", True),
+                        ("kept_answer__isnull", True),
                         ("nonce__isnull", True),
                         ("temporary_token__isnull", True),
                         ("temporary_token_secret__isnull", True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django_oauth_flows.models.authorization_request import AuthorizationRequest
 from django_oauth_flows.models.connection import Connection
 from django_oauth_flows.models.delivery import WebhookDelivery
+from django_oauth_flows.models.discovered_metadata import DiscoveredMetadata
 from django_oauth_flows.models.event import ConnectionEvent
 from django_oauth_flows.models.provider import Provider
 from django_oauth_flows.models.refresh_count import RefreshCount
@@ -15,6 +16,7 @@ __all__ = [
     "AuthorizationRequest",
     "Connection",
     "ConnectionEvent",
+    "DiscoveredMetadata",
     "Provider",
     "RefreshCount",
     "Revocation",

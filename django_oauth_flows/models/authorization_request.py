@@ -48,6 +48,7 @@ class AuthorizationRequest(Sealed):
     temporary_token = EncryptedField(context="authorization_request.temporary_token")
     temporary_token_secret = EncryptedField(context="authorization_request.temporary_token_secret")
     dpop_key = EncryptedField(context="authorization_request.dpop_key")
+    kept_answer = EncryptedField(context="authorization_request.kept_answer")  # JSON; came without cookies
     configuration_fingerprint = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()

@@ -39,6 +39,7 @@ class Connection(models.Model):
         INVALID_GRANT = "invalid_grant", _("the service no longer accepts the grant")
         OUTCOME_UNKNOWN = "outcome_unknown", _("the service's answer was lost")
         UNDECRYPTABLE = "undecryptable", _("the stored tokens can no longer be read")
+        IDENTITY_CHANGED = "identity_changed", _("the service answered for another account")
         EXPIRED = "expired", _("access has expired and cannot be renewed automatically")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

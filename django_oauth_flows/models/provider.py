@@ -40,6 +40,8 @@ class Provider(Sealed):
     class AuthMethod(models.TextChoices):
         BASIC = "client_secret_basic", _("secret in the Authorization header (client_secret_basic)")
         POST = "client_secret_post", _("secret in the request body (client_secret_post)")
+        SECRET_JWT = "client_secret_jwt", _("assertion signed with the secret (client_secret_jwt)")
+        PRIVATE_KEY_JWT = "private_key_jwt", _("assertion signed with a private key (private_key_jwt)")
         NONE = "none", _("no secret: public client (none)")
 
     class SignatureMethod(models.TextChoices):
@@ -60,6 +62,7 @@ class Provider(Sealed):
         NONE = "none", _("the provider names no account")
         USERINFO = "userinfo", _("userinfo endpoint")
         TOKEN_RESPONSE = "token_response", _("token response")
+        ID_TOKEN = "id_token", _("ID token")
 
     class RevocationEffect(models.TextChoices):
         TOKEN = "token", _("only the presented token")
@@ -72,8 +75,8 @@ class Provider(Sealed):
         OFF = "", _("off (dangerous)")
 
     class ResponseMode(models.TextChoices):
-        QUERY = "query"
-        FORM_POST = "form_post"
+        QUERY = "query", _("redirect with a query")
+        FORM_POST = "form_post", _("posted form (form_post)")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(
@@ -104,8 +107,20 @@ class Provider(Sealed):
         blank=True,
         help_text=_("OAuth 1.0a: where the request token comes from."),
     )
+    pushed_authorization_request_endpoint = models.CharField(
+        _("pushed authorization request endpoint"),
+        max_length=1000,
+        blank=True,
+        help_text=_("RFC 9126: if there is one, every authorization request goes there first."),
+    )
     revocation_endpoint = models.CharField(_("revocation endpoint"), max_length=1000, blank=True)
     userinfo_endpoint = models.CharField(_("userinfo endpoint"), max_length=1000, blank=True)
+    jwks_uri = models.CharField(
+        _("key set"),
+        max_length=1000,
+        blank=True,
+        help_text=_("OpenID Connect: the keys that ID tokens are signed with."),
+    )
     identity_source = models.CharField(
         _("account identity from"), max_length=20, choices=IdentitySource.choices, default=IdentitySource.NONE
     )
@@ -151,7 +166,7 @@ class Provider(Sealed):
         _("PKCE"), max_length=5, choices=CodeChallengeMethod.choices, default=CodeChallengeMethod.S256, blank=True
     )
     response_mode = models.CharField(
-        _("response mode"), max_length=10, choices=ResponseMode.choices, default=ResponseMode.QUERY, editable=False
+        _("response mode"), max_length=10, choices=ResponseMode.choices, default=ResponseMode.QUERY
     )
     dpop_bound_access_tokens = models.BooleanField(_("DPoP-bound tokens"), default=False, editable=False)
     signature_method = models.CharField(

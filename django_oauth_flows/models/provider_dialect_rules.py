@@ -25,6 +25,7 @@ VARIABLES = {"userinfo_endpoint": ("access_token", "client_id", "kept"), "api_ba
 _PLAIN_ENDPOINTS = (
     "authorization_endpoint",
     "token_endpoint",
+    "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
     "revocation_endpoint",
 )

@@ -56,6 +56,7 @@ def registration(
         token_endpoint_auth_method=provider.token_endpoint_auth_method,  # type: ignore[arg-type]
         scope_separator=provider.scope_separator or " ",
         code_challenge_method=provider.code_challenge_method,  # type: ignore[arg-type]
+        response_mode=provider.response_mode,  # type: ignore[arg-type]
         signature_method=provider.signature_method,
         signature_placement=provider.signature_placement,  # type: ignore[arg-type]
         realm=provider.realm,
@@ -90,6 +91,8 @@ def fingerprint(provider: Provider, parameters: Mapping[str, str]) -> str:
             fill(getattr(provider, name), values)
             for name in ("authorization_endpoint", "token_endpoint", "temporary_credential_endpoint")
         ]
+        if provider.pushed_authorization_request_endpoint:
+            parts.append(fill(provider.pushed_authorization_request_endpoint, values))
         if isinstance(provider.dialect, dict) and not ENDPOINT_KEYS.isdisjoint(provider.dialect):
             # Refresh tokens go there, as they do to the token endpoint.
             parts += [json.dumps(Dialect.from_json(provider.dialect).filled(values).endpoints, sort_keys=True)]

@@ -32,13 +32,16 @@ Problem = tuple[str, "StrOrPromise"]
 ENDPOINTS = (
     "authorization_endpoint",
     "token_endpoint",
+    "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",
+    "jwks_uri",
 )
 
 CREDENTIALED_ENDPOINTS = (
     "token_endpoint",
+    "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",
@@ -64,6 +67,7 @@ def problems(provider: Provider) -> Iterator[Problem]:
         _dialect,
         dialect_problems,
         _oauth1,
+        _assertions,
         _identity,
         _placeholders,
         _timing,
@@ -85,6 +89,7 @@ def dangers(provider: Provider) -> list[str]:
         "internal": provider.internal,
         "plaintext": oauth1 and provider.signature_method == provider.SignatureMethod.PLAINTEXT,
         "raw_basic_auth": isinstance(provider.dialect, dict) and bool(provider.dialect.get("raw_basic_auth")),
+        "unverified_id_tokens": not oauth1 and "openid" in provider.scopes and not _verifies_id_tokens(provider),
     }
     switched_on["secrets_in_query"] = not oauth1 and secrets_in_query(provider)
     return [name for name, is_on in switched_on.items() if is_on]
@@ -175,11 +180,32 @@ def _oauth1(provider: Provider) -> Iterator[Problem]:
             yield name, _("PLAINTEXT signatures are only allowed over https (RFC 5849 §3.4.4).")
 
 
+def _assertions(provider: Provider) -> Iterator[Problem]:
+    methods = (provider.AuthMethod.SECRET_JWT, provider.AuthMethod.PRIVATE_KEY_JWT)
+    if provider.token_endpoint_auth_method in methods and not provider.issuer:
+        yield "issuer", _("Needed: a client assertion is made for the issuer alone (RFC 7523).")
+
+
 def _identity(provider: Provider) -> Iterator[Problem]:
     if provider.identity_source != provider.IdentitySource.NONE and names_a_person(provider.subject_path):
         yield "subject_path", _("An e-mail address or user name can be given to somebody else: name a lasting id.")
     if provider.identity_source == provider.IdentitySource.USERINFO and not provider.userinfo_endpoint:
         yield "userinfo_endpoint", _("Needed to read the account's identity.")
+    if provider.identity_source != provider.IdentitySource.ID_TOKEN:
+        return
+    for name in ("issuer", *(() if _has_shared_key(provider) else ("jwks_uri",))):
+        if not getattr(provider, name):
+            yield name, _("Needed to verify ID tokens.")
+
+
+def _verifies_id_tokens(provider: Provider) -> bool:
+    return bool(provider.issuer and (provider.jwks_uri or _has_shared_key(provider)))
+
+
+def _has_shared_key(provider: Provider) -> bool:
+    """Tell whether ID tokens are signed with the client's secret."""
+    algorithm = provider.dialect.get("id_token_signed_response_alg") if isinstance(provider.dialect, dict) else None
+    return isinstance(algorithm, str) and algorithm.startswith("HS")
 
 
 def _placeholders(provider: Provider) -> Iterator[Problem]:

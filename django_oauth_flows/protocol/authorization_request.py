@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django_oauth_flows.protocol.dialect import Dialect
+    from django_oauth_flows.protocol.messages import Params
     from django_oauth_flows.protocol.secret import Secret
 
 _RAW = "!$'()*+,-./:;=?@_~"
@@ -36,6 +37,20 @@ def scope_parameters(scopes: Sequence[str], separator: str, dialect: Dialect) ->
     return {name: separator.join(group) for name, group in groups.items() if group}
 
 
+def parameters_in_dialect(parameters: Params, dialect: Dialect) -> list[tuple[str, str]]:
+    """Return the parameters of an authorization request, named as in the RFC, by the server's names and values."""
+    found = []
+    for name, value in parameters:
+        text = dialect.response_type if name == "response_type" else value
+        if text or name != "response_type":
+            found.append((_name(name, dialect), text))
+    return found
+
+
+def _name(name: str, dialect: Dialect) -> str:
+    return dict(dialect.authorization_parameter_names).get(name, name)
+
+
 def in_dialect(url: str, endpoint: str, dialect: Dialect) -> str:
     """Return an authorization request, as the RFC has it, in the dialect; ``endpoint`` is what it was built on."""
     if not _deviates(dialect):
@@ -43,16 +58,12 @@ def in_dialect(url: str, endpoint: str, dialect: Dialect) -> str:
     parts = urlsplit(url)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     own = len(parse_qsl(urlsplit(endpoint).query, keep_blank_values=True))
-    names = dict(dialect.authorization_parameter_names)
-    query = []
-    for number, (name, value) in enumerate(pairs):
-        if number >= own and name == "response_type":
-            if not dialect.response_type:
-                continue
-            value = dialect.response_type  # noqa: PLW2901 - the loop renames and replaces
-        raw = number >= own and name in dialect.unquoted_parameters
-        spoken = names.get(name, name) if number >= own else name
-        query.append(f"{quote_plus(spoken)}={quote(value, safe=_RAW) if raw else quote_plus(value)}")
+    raw = {_name(name, dialect) for name in dialect.unquoted_parameters}
+    query = [urlencode([pair]) for pair in pairs[:own]]
+    query += [
+        f"{quote_plus(name)}={quote(value, safe=_RAW) if name in raw else quote_plus(value)}"
+        for name, value in parameters_in_dialect(pairs[own:], dialect)
+    ]
     text = "&".join(query)
     if dialect.authorization_route:
         return f"{SplitResult(parts.scheme, parts.netloc, parts.path, '', '').geturl()}#{dialect.authorization_route}?{text}"

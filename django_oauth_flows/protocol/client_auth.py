@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
 
 from django_oauth_flows.exceptions import ConfigurationError
+from django_oauth_flows.protocol.assertions import ASSERTION_TYPE, client_assertion
 from django_oauth_flows.protocol.placeholders import expand
 
 if TYPE_CHECKING:
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def authenticate_client(registration: ClientRegistration) -> tuple[dict[str, str], dict[str, str]]:
-    """Return (headers, body parameters) that authenticate the client; raise :class:`ConfigurationError` without a secret."""
+    """Return (headers, body parameters) that authenticate the client; raise :class:`ConfigurationError` without what it takes."""
     if registration.token_endpoint_auth_method == "none":
         return {}, {"client_id": registration.client_id}
+    if registration.token_endpoint_auth_method in ("private_key_jwt", "client_secret_jwt"):
+        assertion = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client_assertion(registration)}
+        return {}, {"client_id": registration.client_id, **assertion}
     if not registration.client_secret:
         raise ConfigurationError(
             f"Provider {registration.name} has no client secret.",

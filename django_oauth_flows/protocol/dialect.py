@@ -58,6 +58,10 @@ def _second_exchange(key: str, value: Any) -> SecondExchange | None:
     return found
 
 
+DEFAULT_ALGORITHM = "RS256"
+"""What a server signs ID tokens with that was not asked for anything else. OpenID Connect Dynamic Client Registration 1.0 §2."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """Rare deviations; the defaults are the RFC's behaviour."""
@@ -89,6 +93,11 @@ class Dialect:
     state_in_redirect_uri: bool = _key(
         False, read.boolean,
         "The server drops `state`, and takes redirect URIs with a query: the state is put there as well.",
+    )  # fmt: skip
+
+    resources: tuple[str, ...] = _key(
+        (), read.resources,
+        "What the tokens are for, as absolute URIs: `resource` (RFC 8707), once each, in authorization and token requests.",
     )  # fmt: skip
 
     # The callback
@@ -243,6 +252,18 @@ class Dialect:
     oauth1_scopes_in: Literal["", "temporary", "authorization"] = _key(
         "", read.one_of("", "temporary", "authorization"),
         "Which request names the scopes, as `scope` or as `authorization_parameter_names` says.",
+    )  # fmt: skip
+
+    # OpenID Connect
+    id_token_signed_response_alg: str = _key(
+        DEFAULT_ALGORITHM, read.algorithm,
+        "What ID tokens are signed with, and nothing else; `HS256` and its like are keyed with the client's secret.",
+    )  # fmt: skip
+    userinfo_signed_response_alg: str = _key(
+        "", read.algorithm, "What userinfo must be signed with; without it, it may be unsigned, or is signed as ID tokens are.",
+    )  # fmt: skip
+    clock_skew: int = _key(
+        60, read.clock_skew, "Seconds by which the server's clock may differ from ours, at most 300.",
     )  # fmt: skip
 
     # What users fill in

@@ -26,6 +26,7 @@ _FRAGMENT = re.compile(r"[A-Za-z0-9/_.\-]{1,200}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/\-]{0,199}")
 _PATHS = re.compile(r"\{[^{}]+\}")
 _PLAIN_WORD = re.compile(r"[A-Za-z]{1,40}")
+_RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21\x22\x24-\x7e]+")
 
 
 def boolean(key: str, value: Any) -> bool:
@@ -51,6 +52,14 @@ def strings(key: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > MAX_ITEMS or not all(_is_text(item) for item in value):
         raise ValueError(f"{key!r} must be a list of strings")
     return tuple(value)
+
+
+def resources(key: str, value: Any) -> tuple[str, ...]:
+    """Read absolute URIs without a fragment. RFC 8707 §2."""
+    uris = strings(key, value)
+    if not all(_RESOURCE.fullmatch(uri) for uri in uris):
+        raise ValueError(f"{key!r} must hold absolute URIs without a fragment")
+    return uris
 
 
 def scheme(key: str, value: Any) -> str:
@@ -310,3 +319,23 @@ def _check_variables(key: str, text: str, variables: tuple[str, ...]) -> None:
         if (name.partition(".")[0] if name.startswith("kept.") else name) not in variables:
             usable = ", ".join("{" + (f"{v}.name" if v == "kept" else v) + "}" for v in variables)
             raise ValueError(f"{key!r}: {{{name}}} has no value there; usable: {usable or 'none'}")
+
+
+MAX_CLOCK_SKEW = 300
+"""Seconds; what is further off is no clock."""
+
+
+def algorithm(key: str, value: Any) -> str:
+    """Return the name of a signature algorithm of ID tokens and the like."""
+    from django_oauth_flows.protocol.algorithms import FAMILIES  # only such a row needs them
+
+    if not isinstance(value, str) or value not in FAMILIES:
+        raise ValueError(f"{key!r} must be one of {', '.join(FAMILIES)}")
+    return value
+
+
+def clock_skew(key: str, value: Any) -> int:
+    """Return a number of seconds."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_CLOCK_SKEW:
+        raise ValueError(f"{key!r} must be a whole number of at most {MAX_CLOCK_SKEW} seconds")
+    return value

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 Endpoint = Literal[
     "authorization_endpoint",
     "token_endpoint",
+    "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",
     "refresh_endpoint",
+    "jwks_uri",
 ]
 
 

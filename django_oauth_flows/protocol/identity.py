@@ -23,19 +23,20 @@ def find_identity(
     claims: IdentityClaims,
     extra: Mapping[str, Any],
     ask_userinfo: Callable[[], Any],
+    id_token: Mapping[str, Any],
     *,
     kept: Mapping[str, str],
 ) -> Identity:
     """Return the account of a grant from where this provider tells it; ``extra`` is the token response's rest.
 
-    ``kept``: what the provider has said besides, as variables. Raises :class:`TokenEndpointError`
-    (``identity_unavailable``) if it does not tell.
+    ``id_token``: the claims of the verified ID token, if there is one. ``kept``: what the provider has said besides, as
+    variables. Raises :class:`TokenEndpointError` (``identity_unavailable``) if it does not tell.
     """
     if claims.source == "none":
         return Identity()
     if claims.source == "token_response":
         return read_identity(claims, extra, kept=kept)
-    return read_identity(claims, ask_userinfo(), kept=kept)
+    return read_identity(claims, id_token if claims.source == "id_token" else ask_userinfo(), kept=kept)
 
 
 def read_identity(claims: IdentityClaims, members: Any, *, kept: Mapping[str, str] | None = None) -> Identity:

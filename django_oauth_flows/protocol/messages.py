@@ -29,10 +29,12 @@ class ServerMetadata:
     authorization_endpoint: str = ""
     token_endpoint: str = ""
     temporary_credential_endpoint: str = ""  # RFC 5849 §2.1; OAuth 1.0a only
+    pushed_authorization_request_endpoint: str = ""  # RFC 9126 §5; set: every request is pushed
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
     refresh_endpoint: str = ""  # where it is not the token endpoint
     issuer: str = ""
+    jwks_uri: str = ""  # the keys that ID tokens are signed with
     authorization_response_iss_parameter_supported: bool = False  # RFC 9207 §3
 
 
@@ -40,7 +42,7 @@ class ServerMetadata:
 class IdentityClaims:
     """Where to read the remote account's stable id and display name: paths into one document."""
 
-    source: Literal["none", "userinfo", "token_response"] = "none"
+    source: Literal["none", "userinfo", "token_response", "id_token"] = "none"
     subject_path: str = "sub"
     label_path: str = ""
     subject_template: str = ""  # an id made of several, instead of the path
@@ -69,13 +71,16 @@ class ClientRegistration:
     client_id: str
     client_secret: Secret | None = None
     second_client_secret: Secret | None = None  # the one from before a change: some servers take the new one later
-    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post", "none"] = "client_secret_basic"
+    token_endpoint_auth_method: Literal[
+        "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"
+    ] = "client_secret_basic"
     scope_separator: str = " "
     code_challenge_method: Literal["S256", "plain", ""] = "S256"
+    response_mode: Literal["query", "form_post"] = "query"
     signature_method: str = "HMAC-SHA1"  # OAuth 1.0a
     signature_placement: Literal["header", "query", "body"] = "header"
     realm: str = ""
-    private_key: Secret | None = None  # PEM; RSA-SHA* signatures
+    private_key: Secret | None = None  # PEM; RSA-SHA* signatures, client assertions
     identity: IdentityClaims = IdentityClaims()
     dialect: Dialect = field(default_factory=Dialect)
     quirk: Quirk | None = None  # what only code can say of this server
@@ -106,7 +111,7 @@ class TokenCredentials:
 class TokenResponse:
     """A successful answer of the token endpoint, normalised.
 
-    ``expires_in``/``refresh_token_expires_in``: whole seconds, ``0`` for "already expired", None for unknown.
+    ``expires_in``/``refresh_token_expires_in``: whole seconds, None for unknown; ``expires_in`` is ``0`` for "already expired".
     ``scopes``: None if the server named none (RFC 6749 §5.1: then as requested), ``()`` if it granted none.
     ``refresh_token``: None also for an empty one. ``extra``: the other members; keep only what is allow-listed.
     """
@@ -149,6 +154,7 @@ class PendingAuthorization:
     scopes: tuple[str, ...] = ()
     state: Secret | None = None
     code_verifier: Secret | None = None
+    nonce: Secret | None = None  # OpenID Connect: ties the ID token to this dance
     temporary_credentials: TemporaryCredentials | None = None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -23,7 +24,7 @@ from django_oauth_flows.exceptions import (
 from django_oauth_flows.protocol.bearing import put_constants, with_parameters
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.identity import find_identity
-from django_oauth_flows.protocol.identity_document import read_document, userinfo_request
+from django_oauth_flows.protocol.identity_document import userinfo_request
 from django_oauth_flows.protocol.keys import sign_rsa
 from django_oauth_flows.protocol.messages import (
     Identity,
@@ -41,6 +42,7 @@ from django_oauth_flows.protocol.oauth1_answers import (
 )
 from django_oauth_flows.protocol.token_request import FORM, encoded, free
 from django_oauth_flows.protocol.transport import send
+from django_oauth_flows.protocol.userinfo import read_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,14 +131,16 @@ class OAuth1Flow:
         extra = {name: value for name, value in members if not name.startswith("oauth_token")}
         return TokenCredentials(token, token_secret, extra)
 
-    def identify(self, credentials: Credentials, extra: Mapping[str, Any]) -> Identity:
+    def identify(
+        self, credentials: Credentials, extra: Mapping[str, Any], id_token: Mapping[str, Any] = MappingProxyType({})
+    ) -> Identity:
         """Find out which account the grant is for; raise :class:`TokenEndpointError` (``identity_unavailable``)."""
 
         def ask_userinfo() -> Any:
             request = self._signed(userinfo_request(self.registration, credentials), credentials)
-            return read_document(send(request, policy=self.registration.transport), self.registration)
+            return read_userinfo(send(request, policy=self.registration.transport), self.registration, id_token)
 
-        return find_identity(self.registration.identity, extra, ask_userinfo, kept=self.registration.kept)
+        return find_identity(self.registration.identity, extra, ask_userinfo, id_token, kept=self.registration.kept)
 
     def revoke(self, credentials: Credentials) -> RevocationResult:
         """Revoke token credentials where the server has a place for it: a signed POST. No RFC says how."""

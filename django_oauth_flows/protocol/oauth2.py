@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -18,10 +19,12 @@ from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
 from django_oauth_flows.protocol.authorization_request import in_dialect, redirect_uri_of, scope_parameters
 from django_oauth_flows.protocol.bearing import put_constants, put_token
 from django_oauth_flows.protocol.endpoints import endpoint_of
+from django_oauth_flows.protocol.id_token import wants_id_token
 from django_oauth_flows.protocol.identity import find_identity
-from django_oauth_flows.protocol.identity_document import read_document, userinfo_request
+from django_oauth_flows.protocol.identity_document import userinfo_request
 from django_oauth_flows.protocol.kept import as_variables
 from django_oauth_flows.protocol.messages import Credentials, Identity, PendingAuthorization, RevocationResult
+from django_oauth_flows.protocol.par import pushed
 from django_oauth_flows.protocol.parsing import parse_token_response, raise_for_error
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.token_request import (
@@ -32,13 +35,14 @@ from django_oauth_flows.protocol.token_request import (
 )
 from django_oauth_flows.protocol.transport import send
 from django_oauth_flows.protocol.urls import check_endpoint
+from django_oauth_flows.protocol.userinfo import read_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import requests
 
-    from django_oauth_flows.protocol.dialect import SecondExchange
+    from django_oauth_flows.protocol.dialect import Dialect, SecondExchange
     from django_oauth_flows.protocol.dialect_values import Pairs
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, TokenResponse
 
@@ -47,6 +51,9 @@ PLAIN = frozenset({"request"})
 
 VERIFIER_BYTES = 48
 """Random bytes of a PKCE verifier, which then has 64 characters (RFC 7636 §4.1 allows 43 to 128)."""
+
+NONCE_BYTES = 32
+"""Random bytes of an OpenID Connect nonce."""
 
 
 class OAuth2Flow:
@@ -59,6 +66,7 @@ class OAuth2Flow:
         """Return what to remember, and where to send the browser. RFC 6749 §4.1.1, PKCE by RFC 7636 §4."""
         registration, client = self.registration, WebApplicationClient(self.registration.client_id)
         dialect, (verifier, challenge) = registration.dialect, self._challenge(client)
+        nonce = Secret(secrets.token_urlsafe(NONCE_BYTES)) if wants_id_token(registration, scopes) else None
         endpoint = endpoint_of(self.registration, "authorization_endpoint")
         url = client.prepare_request_uri(
             _as_https(endpoint),
@@ -66,10 +74,17 @@ class OAuth2Flow:
             state=state.reveal(),
             **scope_parameters(scopes, registration.scope_separator, dialect),
             **challenge,
+            **({"nonce": nonce.reveal()} if nonce else {}),
+            **({"response_mode": "form_post"} if registration.response_mode == "form_post" else {}),
             **dict(free(dialect.authorization_parameters, {"client_id": registration.client_id}, unreserved=PLAIN)),
         )
-        pending = PendingAuthorization(registration, redirect_uri, tuple(scopes), state, code_verifier=verifier)
-        return pending, in_dialect(_as_before(url, endpoint), endpoint, dialect)
+        pending = PendingAuthorization(
+            registration, redirect_uri, tuple(scopes), state, code_verifier=verifier, nonce=nonce
+        )
+        url = "&".join([_as_before(url, endpoint), *(urlencode([pair]) for pair in _resources(dialect))])
+        if registration.server.pushed_authorization_request_endpoint:
+            url = pushed(url, registration)
+        return pending, in_dialect(url, endpoint, dialect)
 
     def exchange(self, response: AuthorizationResponse) -> TokenResponse:
         """Exchange the code, once; never repeated whatever happens. RFC 6749 §4.1.3."""
@@ -150,15 +165,20 @@ class OAuth2Flow:
             raise
         return RevocationResult("revoked")
 
-    def identify(self, credentials: Credentials, extra: Mapping[str, Any]) -> Identity:
-        """Find out which account the grant is for; raise :class:`TokenEndpointError` (``identity_unavailable``)."""
+    def identify(
+        self, credentials: Credentials, extra: Mapping[str, Any], id_token: Mapping[str, Any] = MappingProxyType({})
+    ) -> Identity:
+        """Find out which account the grant is for; ``id_token``: the claims of the verified ID token, if there is one.
+
+        Raise :class:`TokenEndpointError` (``identity_unavailable``, ``userinfo_mismatch``).
+        """
 
         def ask_userinfo() -> Any:
             request = userinfo_request(self.registration, credentials)
             self._bear(request, credentials, scheme=self.registration.dialect.userinfo_auth_scheme)
-            return read_document(send(request, policy=self.registration.transport), self.registration)
+            return read_userinfo(send(request, policy=self.registration.transport), self.registration, id_token)
 
-        return find_identity(self.registration.identity, extra, ask_userinfo, kept=self.registration.kept)
+        return find_identity(self.registration.identity, extra, ask_userinfo, id_token, kept=self.registration.kept)
 
     def authenticate(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
         """Add the token to an API request. RFC 6750 §2.1."""
@@ -213,6 +233,7 @@ class OAuth2Flow:
         """Send what oauthlib has composed, with the configured additions, in the dialect; read the answer."""
         registration = self.registration
         more = free(additions, {**client_variables(registration), **values}, unreserved=FREE_AT_TOKEN_ENDPOINT)
+        more += _resources(registration.dialect)
         request = token_request(
             registration,
             endpoint or endpoint_of(registration, "token_endpoint"),
@@ -222,6 +243,11 @@ class OAuth2Flow:
         )
         response = send(request, policy=registration.transport)
         return parse_token_response(response, dialect=registration.dialect, quirk=registration.quirk)
+
+
+def _resources(dialect: Dialect) -> list[tuple[str, str]]:
+    """Return what the tokens are to be for, once per resource. RFC 8707 §2."""
+    return [("resource", uri) for uri in dialect.resources]
 
 
 def _as_https(url: str) -> str:

@@ -66,7 +66,8 @@ def parse_token_response(
         token_type=_token_type(members["token_type"], dialect),
         expires_in=seconds(lifetime(members["expires_in"], dialect, now=now)),
         refresh_token=Secret(refresh_token) if isinstance(refresh_token, str) and is_token(refresh_token) else None,
-        refresh_token_expires_in=seconds(lifetime(members["refresh_token_expires_in"], dialect, now=now)),
+        # One that has issued a refresh token, and gives it no time, means that it says nothing of its time.
+        refresh_token_expires_in=seconds(lifetime(members["refresh_token_expires_in"], dialect, now=now)) or None,
         scopes=_granted(members, dialect),
         id_token=Secret(id_token) if isinstance(id_token, str) and id_token else None,
         extra=others,

@@ -8,6 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 
+from django_oauth_flows.protocol.authorization_request import parameters_in_dialect
 from django_oauth_flows.protocol.client_auth import authenticate_client
 from django_oauth_flows.protocol.placeholders import expand
 from django_oauth_flows.protocol.reserved import is_reserved
@@ -59,12 +60,24 @@ def token_request(
     pairs = _in_dialect([*parameters, *credentials.items()], dialect)
     headers = {"Accept": "application/json", **headers, **_headers(registration)}
     if registration.quirk and registration.quirk.token_request:
-        changed = dict(pairs)
+        resources = [pair for pair in pairs if pair[0] == "resource"]  # may occur more than once
+        changed = dict(pair for pair in pairs if pair[0] != "resource")
         registration.quirk.token_request(registration, changed, headers)
-        pairs = list(changed.items())
+        pairs = [*changed.items(), *resources]
     return encoded(
         endpoint, pairs, headers, method=method or dialect.token_request_method, form=dialect.token_request_format
     )
+
+
+def pushed_request(registration: ClientRegistration, endpoint: str, parameters: Params) -> requests.PreparedRequest:
+    """Return an authorization request that is pushed: always a posted form, in the dialect of authorization requests. RFC 9126 §2.1."""
+    headers, credentials = authenticate_client(registration)
+    # Whoever authenticates in the body names the client there.
+    others = [(name, value) for name, value in parameters if name not in credentials]
+    pairs = parameters_in_dialect(others, registration.dialect)
+    pairs += _in_dialect(list(credentials.items()), registration.dialect)
+    headers = {"Accept": "application/json", **headers, **_headers(registration)}
+    return encoded(endpoint, pairs, headers, method="POST")
 
 
 def encoded(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -50,6 +52,8 @@ def make_provider(fake: FakeProvider, *, slug: str = "fake", protocol: str = "oa
             "scopes": ("read",),
             "allowed_scopes": ("write",),
         }
+        if "openid" in columns.get("scopes", ()):
+            usual["jwks_uri"] = f"{fake.url}/jwks"
     provider = Provider(slug=slug, protocol=protocol, client_id=server.client_id, **{**usual, **columns})
     if provider.token_endpoint_auth_method != Provider.AuthMethod.NONE:
         provider.seal("client_secret", Secret(server.client_secret))
@@ -94,6 +98,16 @@ def begin(client: Client, provider: Provider, **form: str) -> str:
         message = f"the start was answered with {started.status_code}"
         raise AssertionError(message)
     return consent(started["Location"])
+
+
+def posted_form(authorization_url: str) -> tuple[str, dict[str, str]]:
+    """Open the provider's page, and return where the form on it posts itself to, and with what."""
+    with requests.Session() as browser:
+        browser.trust_env = False
+        browser.verify = False
+        page = browser.get(authorization_url, timeout=10).text
+    fields = re.findall(r'name="([^"]*)" value="([^"]*)"', page)
+    return unescape(re.findall(r'action="([^"]*)"', page)[0]), {unescape(k): unescape(v) for k, v in fields}
 
 
 def consent(authorization_url: str) -> str:

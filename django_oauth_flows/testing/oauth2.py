@@ -7,18 +7,32 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlencode
 
 from django_oauth_flows.testing.faults import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django_oauth_flows.testing.server import Received
 
 
 def canary(kind: str) -> str:
     """Return a secret that a scan for ``canary_`` finds wherever it turns up."""
     return f"canary_{kind}_{secrets.token_hex(16)}"
+
+
+def form_post(redirect_uri: str, parameters: dict[str, str]) -> Answer:
+    """Answer with a page whose form posts itself to the client. OAuth 2.0 Form Post Response Mode §2."""
+    fields = "".join(
+        f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in parameters.items()
+    )
+    page = (
+        f'<body onload="document.forms[0].submit()"><form method="post" action="{escape(redirect_uri)}">{fields}</form>'
+    )
+    return Answer(200, page.encode(), {"Content-Type": "text/html; charset=utf-8"})
 
 
 @dataclass(slots=True)
@@ -28,6 +42,7 @@ class FakeGrant:
     scopes: str
     subject: str
     alive: bool = True
+    nonce: str = ""  # of the authorization request
     access: dict[str, float] = field(default_factory=dict)  # token → expiry, monotonic
     refresh: dict[str, float] = field(default_factory=dict)  # token → when it was rotated away, 0 while current
 
@@ -40,23 +55,36 @@ class OAuth2Server:
         self.client_id = "fake-client"
         self.client_secret = canary("client_secret")
         self.public = False
+        self.client_jwk: dict[str, str] | None = None  # the public key that client assertions are verified with
+        self._assertions: set[str] = set()
+        self.requires_par = False
+        self.pushed: dict[str, dict[str, str]] = {}
         self.code_challenge_method = "S256"  # "plain", or "" for a server without PKCE
         self.sends_iss = False
         self.denies = False
+        self.change_response: Callable[[dict[str, str]], None] = lambda _: None  # edits what goes to the callback
         self.subject, self.name = "account-1", "Ada Lovelace"
         self.granted_scopes: str | None = None  # None: as requested
         self.expires_in: Any = 3600
+        self.token_type = "Bearer"
         self.issues_refresh_tokens = True
         self.rotates = True
         self.grace = 0.0  # seconds in which a rotated refresh token still works
         self.reuse_ends_grant = True
         self.revocation_ends_grant = False
+        self.id_token: Callable[[FakeGrant, str, str], str | None] | None = None  # for a grant, access token and code
         self.grants: list[FakeGrant] = []
         self._codes: dict[str, dict[str, str]] = {}
 
     def authorize(self, request: Received) -> Answer:
         """Redirect back at once, as if the user had consented (or denied)."""
         asked = dict(request.query)
+        if "request_uri" in asked:
+            if set(asked) != {"client_id", "request_uri"} or asked["request_uri"] not in self.pushed:
+                return Answer(400, {"error": "invalid_request_uri"})
+            asked = self.pushed.pop(asked["request_uri"])
+        elif self.requires_par:
+            return Answer(400, {"error": "invalid_request"})
         back = {"state": asked.get("state", "")}
         if self.denies:
             back["error"] = "access_denied"
@@ -66,7 +94,21 @@ class OAuth2Server:
             back["code"] = code
         if self.sends_iss:
             back["iss"] = self.issuer
+        self.change_response(back)
+        if asked.get("response_mode") == "form_post":
+            return form_post(asked["redirect_uri"], back)
         return Answer(302, headers={"Location": f"{asked['redirect_uri']}?{urlencode(back)}"})
+
+    def push(self, request: Received) -> Answer:
+        """Remember the parameters of an authorization request, for one use. RFC 9126 §2."""
+        form = request.form
+        if self._client(request, form) is not True:
+            return Answer(401, {"error": "invalid_client"})
+        if form.get("client_id") != self.client_id or "request_uri" in form or "code_challenge" not in form:
+            return Answer(400, {"error": "invalid_request"})
+        request_uri = f"urn:ietf:params:oauth:request_uri:{secrets.token_urlsafe(16)}"
+        self.pushed[request_uri] = form
+        return Answer(201, {"request_uri": request_uri, "expires_in": 60})
 
     def token(self, request: Received) -> Answer:
         """Answer the three grants of RFC 6749 that the package uses."""
@@ -124,12 +166,38 @@ class OAuth2Server:
     def _client(self, request: Received, form: dict[str, str]) -> bool:
         if self.public:
             return form.get("client_id") == self.client_id and "authorization" not in request.headers
+        if "client_assertion" in form:
+            return "client_secret" not in form and "authorization" not in request.headers and self._asserts(form)
         basic = request.headers.get("authorization", "")
         if basic.startswith("Basic "):
             pair = base64.b64decode(basic[6:]).decode().split(":")
             used = [unquote_plus(part) for part in pair]
             return used == [self.client_id, self.client_secret] and "client_secret" not in form
         return (form.get("client_id"), form.get("client_secret")) == (self.client_id, self.client_secret)
+
+    def _asserts(self, form: dict[str, str]) -> bool:
+        """Verify a client assertion: made by the client, for this issuer alone, for once, and for a minute. RFC 7523 §3."""
+        import jwt
+
+        assertion = form["client_assertion"]
+        key = self.client_secret if self.client_jwk is None else jwt.PyJWK(self.client_jwk).key
+        algorithms = ["HS256"] if self.client_jwk is None else [self.client_jwk["alg"]]
+        try:
+            claims = jwt.decode(
+                assertion,
+                key,
+                algorithms=algorithms,
+                audience=self.issuer,
+                issuer=self.client_id,
+                options={"require": ["iss", "sub", "aud", "jti", "iat", "exp"], "strict_aud": True},
+            )
+        except jwt.InvalidTokenError:
+            return False
+        is_new = claims["jti"] not in self._assertions
+        self._assertions.add(claims["jti"])
+        known = form.get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        is_short = claims["exp"] - claims["iat"] <= 60  # noqa: PLR2004 - seconds
+        return is_new and known and is_short and claims["sub"] == self.client_id == form.get("client_id")
 
     def _by_code(self, form: dict[str, str]) -> Answer:
         asked = self._codes.pop(form.get("code", ""), None)
@@ -140,9 +208,9 @@ class OAuth2Server:
         ):
             return Answer(400, {"error": "invalid_grant"})
         scopes = asked.get("scope", "") if self.granted_scopes is None else self.granted_scopes
-        grant = FakeGrant(scopes, self.subject)
+        grant = FakeGrant(scopes, self.subject, nonce=asked.get("nonce", ""))
         self.grants.append(grant)
-        return self._tokens(grant, refreshable=self.issues_refresh_tokens)
+        return self._tokens(grant, refreshable=self.issues_refresh_tokens, for_code=form["code"])
 
     def _challenge(self, verifier: str) -> str | None:
         """Return the challenge that a verifier answers. RFC 7636 §4.6."""
@@ -166,15 +234,18 @@ class OAuth2Server:
             return self._tokens(grant, refreshable=self.rotates)
         return Answer(400, {"error": "invalid_grant"})
 
-    def _tokens(self, grant: FakeGrant, *, refreshable: bool) -> Answer:
+    def _tokens(self, grant: FakeGrant, *, refreshable: bool, for_code: str = "") -> Answer:
         access = canary("access")
         lifetime = self.expires_in if isinstance(self.expires_in, (int, float)) else 3600
         grant.access[access] = time.monotonic() + lifetime
-        body = {"access_token": access, "token_type": "Bearer", "scope": grant.scopes}
+        body = {"access_token": access, "token_type": self.token_type, "scope": grant.scopes}
         if self.expires_in is not None:
             body["expires_in"] = self.expires_in
         if refreshable:
             refresh = canary("refresh")
             grant.refresh[refresh] = 0
             body["refresh_token"] = refresh
+        id_token = self.id_token(grant, access, for_code) if self.id_token is not None else None
+        if id_token is not None:
+            body["id_token"] = id_token
         return Answer(200, body)

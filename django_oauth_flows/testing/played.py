@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 URLS = {
     "authorization_endpoint": "authorize",
     "token_endpoint": "token",
+    "pushed_authorization_request_endpoint": "par",
     "temporary_credential_endpoint": "temporary",
     "revocation_endpoint": "revoke",
     "userinfo_endpoint": "userinfo",

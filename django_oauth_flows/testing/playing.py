@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from django_oauth_flows.testing.documents import as_xml, expiry, put
 from django_oauth_flows.testing.faults import Answer
+from django_oauth_flows.testing.oauth2 import form_post
 from django_oauth_flows.testing.played import Played
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Player(Played):
 
     def __init__(self, fake: FakeProvider, columns: Mapping[str, Any]) -> None:
         super().__init__(fake, columns)
+        self._posts = columns.get("response_mode") == "form_post"
         self._first: set[str] = set()  # tokens that are only good for being exchanged
         server = fake.oauth2
         server.public = self._auth == "none"
@@ -46,6 +48,7 @@ class Player(Played):
         endpoint = self.endpoint(request.path)
         act: dict[str, Callable[[Received], Answer]] = {
             "authorize": self._authorize1 if self.oauth1 else self._authorize,
+            "par": self._push,
             "token": self._token1 if self.oauth1 else self._token,
             "refresh_endpoint": self._token,
             "second_exchange": self._token,
@@ -64,6 +67,28 @@ class Player(Played):
     def _authorize(self, request: Received) -> Answer:
         names, asked = dict(self.dialect.authorization_parameter_names), dict(request.query)
         plain = {self._original(name, names): value for name, value in asked.items()}
+        if "request_uri" in plain:
+            redirect_uri = self._fake.oauth2.pushed.get(plain["request_uri"], {}).get("redirect_uri", "")
+        else:
+            _demand(not self._given.get("pushed_authorization_request_endpoint"), "not pushed")
+            self._demand_request(asked, plain)
+            redirect_uri = plain["redirect_uri"]
+        back = self._fake.oauth2.authorize(replace(request, url=f"{self._fake.url}/authorize?{urlencode(plain)}"))
+        return self._returned(str(back.headers.get("Location", redirect_uri)), redirect_uri)
+
+    def _push(self, request: Received) -> Answer:
+        names, asked = dict(self.dialect.authorization_parameter_names), request.form
+        client = {k: v for k, v in self.dialect.token_parameter_names if k in ("client_id", "client_secret")}
+        plain = {self._original(name, {**names, **client}): value for name, value in asked.items()}
+        headers = self._authenticated(request, plain, needed=True)
+        self._demand_request(asked, plain)
+        return self._fake.oauth2.push(replace(request, headers=headers, body=urlencode(plain).encode()))
+
+    def _demand_request(self, asked: Mapping[str, str], plain: dict[str, str]) -> None:
+        """Demand an authorization request in the dialect; leave the RFC's in ``plain``, without its response mode."""
+        names = dict(self.dialect.authorization_parameter_names)
+        way = {"response_mode": "form_post"} if self._posts else {}
+        _demand({k: plain.pop(k) for k in ("response_mode",) if k in plain} == way, "response_mode")
         _demand(plain.get("client_id") == self._fake.oauth2.client_id, "client_id")
         _demand(plain.get("response_type", "") == self.dialect.response_type, "response_type")
         _demand(all(name not in asked for name, other in names.items() if other and other != name), "renamed parameter")
@@ -76,10 +101,8 @@ class Player(Played):
             ]
         _demand(set(self.dialect.refresh_scopes) <= set(scopes), "refresh_scopes")
         plain["scope"] = " ".join(scopes)
-        back = self._fake.oauth2.authorize(replace(request, url=f"{self._fake.url}/authorize?{urlencode(plain)}"))
-        return Answer(302, headers={"Location": self._returned(str(back.headers["Location"]), plain["redirect_uri"])})
 
-    def _returned(self, location: str, redirect_uri: str) -> str:
+    def _returned(self, location: str, redirect_uri: str) -> Answer:
         _, _, query = location[len(redirect_uri) :].partition("?")
         answer = dict(parse_qsl(query))
         if "code" in answer:
@@ -87,8 +110,10 @@ class Player(Played):
             answer |= {name: self.said[name] for name in self.dialect.kept_callback_parameters}
         if self.dialect.state_in_redirect_uri:
             del answer["state"]
+        if self._posts:
+            return form_post(redirect_uri, answer)
         separator = "&" if "?" in redirect_uri else "?"
-        return f"{redirect_uri}{separator}{urlencode(answer)}"
+        return Answer(302, headers={"Location": f"{redirect_uri}{separator}{urlencode(answer)}"})
 
     def _authorize1(self, request: Received) -> Answer:
         asked = dict(request.query)
@@ -151,6 +176,9 @@ class Player(Played):
             pair = template.replace("{client_id}", server.client_id).replace("{client_secret}", server.client_secret)
             _demand(given == "Basic " + base64.b64encode(pair.encode()).decode(), "basic authentication")
             _demand("client_secret" not in plain, "two authentications")
+        elif self._auth in ("private_key_jwt", "client_secret_jwt"):
+            _demand(not given and "client_assertion" in plain, "client_assertion")  # the server verifies it
+            return headers
         else:
             _demand(not given and plain.get("client_id") == server.client_id, "client_id")
             secret = plain.get("client_secret", "")

@@ -15,6 +15,7 @@ from django_oauth_flows.testing.api import ProtectedAPI
 from django_oauth_flows.testing.faults import Answer, write
 from django_oauth_flows.testing.oauth1 import OAuth1Server
 from django_oauth_flows.testing.oauth2 import OAuth2Server
+from django_oauth_flows.testing.openid import OpenIDServer
 from django_oauth_flows.testing.playing import Player
 
 if TYPE_CHECKING:
@@ -52,9 +53,10 @@ class Received:
 class FakeProvider:
     """A provider on loopback that does as it is told.
 
-    ``oauth2`` and ``oauth1`` hold the servers' state and switches (lifetimes, rotation, grace, denial, identity);
+    ``oauth2``, ``oauth1`` and ``openid`` hold the servers' state and switches (lifetimes, rotation, grace, denial, identity);
     ``script(endpoint, fault, …)`` decides how the next requests to an endpoint are answered; ``with fake.down():`` nobody is;
-    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``token``, ``revoke``, ``userinfo``, ``temporary``, ``authorize1``,
+    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``par``, ``token``, ``revoke``, ``userinfo``,
+    ``jwks``, ``discovery``, ``metadata``, ``temporary``, ``authorize1``,
     ``token1``, ``revoke1``, ``api``.
     """
 
@@ -71,12 +73,17 @@ class FakeProvider:
         self.oauth2 = OAuth2Server(self.url)
         self.oauth1 = OAuth1Server(self.url)
         self.api = ProtectedAPI(self.oauth2, self.oauth1)
+        self.openid = OpenIDServer(self.url, self.oauth2, self.api)
         self.played: Player | None = None
         self._routes: dict[str, tuple[str, Callable[[Received], Answer]]] = {
             "/authorize": ("authorize", self.oauth2.authorize),
+            "/par": ("par", self.oauth2.push),
             "/token": ("token", self.oauth2.token),
             "/revoke": ("revoke", self.oauth2.revoke),
-            "/userinfo": ("userinfo", self.api.userinfo),
+            "/userinfo": ("userinfo", self.openid.userinfo),
+            "/jwks": ("jwks", self.openid.jwks),
+            "/.well-known/openid-configuration": ("discovery", self.openid.metadata),
+            "/.well-known/oauth-authorization-server": ("metadata", self.openid.metadata),
             "/oauth1/temporary": ("temporary", self.oauth1.temporary),
             "/oauth1/authorize": ("authorize1", self.oauth1.authorize),
             "/oauth1/token": ("token1", self.oauth1.token),

@@ -5,21 +5,24 @@ from __future__ import annotations
 import re
 from functools import wraps
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
+from django.conf import settings
 from django.http import HttpResponse, QueryDict
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_http_methods
 
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import AuthorizationError
+from django_oauth_flows.flows.answers import HANDLE, keep_answer
 from django_oauth_flows.flows.binding import cookie_name
+from django_oauth_flows.protocol.authorization import read_state
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.views.connecting import SeeOther, session_auth_hash, set_cookie
 from django_oauth_flows.views.owning import connections_url
-from django_oauth_flows.views.pages import page
+from django_oauth_flows.views.pages import bare_page, page
 from django_oauth_flows.views.shielding import shielded
 
 if TYPE_CHECKING:
@@ -31,20 +34,25 @@ if TYPE_CHECKING:
 
 MAX_PARAMETERS = 50
 
+FORM = "application/x-www-form-urlencoded"
+
+MAX_FORM = 64 * 1024
+"""Bytes of a posted answer."""
+
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def emptied(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Hand the query to ``view`` as the secret ``answer``, and leave nothing of it in the request.
+    """Hand the query, or query and form, to ``view`` as the secret ``answer``, and leave nothing of them in the request.
 
     Whatever fails later, Django's error reports and the host's own logging print the request, not the code in it.
     """
 
-    @csrf_exempt  # only so that a refused POST, too, is logged after its parameters were taken out
+    @csrf_exempt  # a service's form has no token of ours; its answer waits for the browser that was bound at the start
     @wraps(view)
     @sensitive_variables("answer")
     def empty(request: HttpRequest, slug: str) -> HttpResponse:
-        answer = Secret(str(request.META.get("QUERY_STRING", "")))
+        answer = Secret("&".join(filter(None, (str(request.META.get("QUERY_STRING", "")), _form(request)))))
         request.GET = QueryDict()
         request.META["QUERY_STRING"] = ""
         for name in ("REQUEST_URI", "RAW_URI"):
@@ -60,20 +68,40 @@ def emptied(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
 @emptied
 @shielded
-@require_GET
+@require_http_methods(["GET", "POST"])
 def callback(request: HttpRequest, *, slug: str, answer: Secret) -> HttpResponse:
-    """Complete the authorization that the provider's redirect answers, and go on to a clean address."""
+    """Complete the authorization that the provider's redirect or form answers, and go on to a clean address."""
     if _is_prefetch(request):
         # The browser only guesses that the user will come; the code must wait for them.
         return HttpResponse(status=403)
+    params = _parameters(answer)
+    if request.method == "POST" or _lacks_strict_session(request, params):
+        return _come_back(request, params, handle=keep_answer(slug, params, posted=request.method == "POST"))
     completion = flows.complete_authorization(
         slug,
-        _parameters(answer),
+        params,
         user=request.user,
         session_auth_hash=session_auth_hash(request),
         cookies=request.COOKIES,
     )
     return _go_on(request, completion)
+
+
+def _come_back(request: HttpRequest, params: list[tuple[str, str]], *, handle: Secret) -> HttpResponse:
+    """Let the browser come again from a page of ours: then it sends the cookies that it keeps from other sites' requests.
+
+    The page is bare. The host's ``base.html`` could set cookies, and what it says would be about nobody.
+    """
+    back = urlencode({"state": read_state(params).reveal(), HANDLE: handle.reveal()})
+    response = bare_page("coming_back.html", {"url": f"{request.path}?{back}"})
+    response["Refresh"] = f"0; url={request.path}?{back}"
+    return response
+
+
+def _lacks_strict_session(request: HttpRequest, params: list[tuple[str, str]]) -> bool:
+    """Tell whether the browser may have a session that it has not sent, since the provider's page led it here."""
+    is_strict = str(settings.SESSION_COOKIE_SAMESITE).lower() == "strict"
+    return is_strict and not request.user.is_authenticated and all(name != HANDLE for name, _ in params)
 
 
 def _go_on(request: HttpRequest, completion: Completion) -> HttpResponse:
@@ -86,6 +114,18 @@ def _go_on(request: HttpRequest, completion: Completion) -> HttpResponse:
     response = SeeOther(flows.safe_next_url(completion.next_url) or connections_url(request, completion.connection))
     response.delete_cookie(cookie_name(completion.request_id), path=request.path, samesite="Lax")
     return response
+
+
+@sensitive_variables()
+def _form(request: HttpRequest) -> str:
+    """Take the form out of the request; what is no form, or too long to be an answer, reads as a broken one."""
+    if request.method != "POST":
+        return ""
+    is_short = (request.META.get("CONTENT_LENGTH") or "").isdigit() and int(request.META["CONTENT_LENGTH"]) <= MAX_FORM
+    form = request.body.decode("utf-8", "replace") if is_short and request.content_type == FORM else ""
+    request._body = b""  # noqa: SLF001 - error reports print it
+    request.POST = QueryDict()
+    return form
 
 
 @sensitive_variables()

@@ -44,6 +44,11 @@ def page(request: HttpRequest, template: str, context: Mapping[str, Any], *, sta
     return HttpResponse(_template(f"oauth_flows/{template}").render(whole, request), status=status)
 
 
+def bare_page(template: str, context: Mapping[str, Any]) -> HttpResponse:
+    """Render one of our templates by itself: nothing of the host's, no context processor, no cookie."""
+    return HttpResponse(_template(f"oauth_flows/{template}").render(dict(context)))
+
+
 def refusal(request: HttpRequest, error: OAuthFlowsError, *, about: Mapping[str, Any]) -> HttpResponse:
     """Say why a request was refused and what to do next. ``about``: what the address named, ``slug`` or ``pk``."""
     correlation_id = _correlation_id()

@@ -95,11 +95,12 @@ EXPLANATIONS: dict[str, Explanation] = {
 EXPLANATIONS |= dict.fromkeys(
     (
         "bad_response", "bad_token", "callback_not_confirmed", "duplicate_parameter", "invalid_code", "issuer_missing",
-        "provider_redirect", "token_mismatch", "token_type_unsupported", "unexpected_response", "verifier_missing",
+        "par_failed", "provider_redirect", "token_mismatch", "token_type_unsupported", "unexpected_response", "verifier_missing",
+        "id_token_invalid", "id_token_missing", "userinfo_mismatch",
     ),
     _UNUSABLE_ANSWER,
 )  # fmt: skip
-EXPLANATIONS |= dict.fromkeys(("provider_unreachable", "token_unavailable"), UNREACHABLE)
+EXPLANATIONS |= dict.fromkeys(("keys_unavailable", "provider_unreachable", "token_unavailable"), UNREACHABLE)
 EXPLANATIONS |= dict.fromkeys(("clock_refused", "cannot_persist"), MISCONFIGURED)
 
 BROKEN = Explanation(

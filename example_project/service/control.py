@@ -25,6 +25,7 @@ def register_application(name: str, *, redirect_uris: list[str], grant: str, pub
         client_type=Application.CLIENT_PUBLIC if public else Application.CLIENT_CONFIDENTIAL,
         authorization_grant_type=grant,
         client_secret=secret,
+        algorithm=Application.RS256_ALGORITHM,  # of its ID tokens, if it asks for any
     )
     return {"client_id": application.client_id, "client_secret": secret}
 

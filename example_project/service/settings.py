@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from example_project.service.keys import new_key_pair
+
 VAR = Path(os.environ.get("EXAMPLE_VAR") or Path(__file__).resolve().parent.parent / "var")
 
 SECRET_KEY = secrets.token_urlsafe(50)  # sessions need not outlive the process: every start is a fresh start
@@ -70,7 +72,10 @@ SESSION_COOKIE_NAME = "notebook_session"
 CSRF_COOKIE_NAME = "notebook_csrf"
 
 OAUTH2_PROVIDER = {
+    "OIDC_ENABLED": True,
+    "OIDC_RSA_PRIVATE_KEY": new_key_pair().private_pem,  # signs ID tokens; like the sessions, it lives as long as the process
     "SCOPES": {
+        "openid": "Know which account this is",
         "profile": "See your name",
         "notes:read": "Read your notes",
         "notes:write": "Add and delete notes",

@@ -19,6 +19,13 @@ oauth2_urls = [
         oauth2.OAuthServerMetadataView.as_view(),
         name="oauth-server-metadata",
     ),
+    path(
+        ".well-known/openid-configuration",
+        oauth2.ConnectDiscoveryInfoView.as_view(),
+        name="oidc-connect-discovery-info",
+    ),
+    path("oauth2/jwks/", oauth2.JwksInfoView.as_view(), name="jwks-info"),
+    path("oauth2/userinfo/", oauth2.UserInfoView.as_view(), name="user-info"),
 ]
 oauth1_urls = [
     path("temporary-credentials/", oauth1.temporary_credentials, name="temporary-credentials"),

@@ -39,6 +39,7 @@ OAUTH1: dict[str, Any] = {
     "temporary_credential_endpoint": "https://api.example.com/oauth/temporary",
 }
 POST: dict[str, Any] = {"token_endpoint_auth_method": "client_secret_post"}
+PUSHED: dict[str, Any] = {"pushed_authorization_request_endpoint": "https://api.example.com/oauth/par"}
 NO_PKCE: dict[str, Any] = {"code_challenge_method": ""}
 
 DIALECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -89,6 +90,16 @@ DIALECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "grant_type_values": {"authorization_code": "urn:ietf:params:oauth:grant-type:jwt-bearer"},
             "token_parameter_names": {"client_secret": "client_assertion", "code": "assertion"},
             "token_parameters": {"client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+        },
+    ),
+    "pushed": (PUSHED, {"refresh_scopes": ["offline_access"], "response_type": "Code"}),
+    "pushed by other names": (
+        {**PUSHED, **POST},
+        {
+            "authorization_parameter_names": {"client_id": "app_id", "redirect_uri": "redirect_url"},
+            "token_parameter_names": {"client_id": "app_key", "client_secret": "secret", "redirect_uri": ""},
+            "authorization_parameters": {"audience": "api"},
+            "token_request_method": "GET",
         },
     ),
     "no response type": ({}, {"response_type": ""}),

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db.models import F
 
 from django_oauth_flows import flows
 from django_oauth_flows.fields import DatabaseNow
@@ -149,6 +150,37 @@ def test_a_refresh_token_of_which_nothing_new_is_said_lives_as_long_as_before(us
     Token.objects.update(refresh_token_expires_at=DatabaseNow() + 4 * DAY)
     flows.refresh(connection)
     assert days(Token.objects.get().refresh_token_expires_at) == 4
+
+
+@pytest.mark.parametrize("said", [0, -5])
+def test_a_refresh_token_that_is_given_no_time_is_not_dead_at_once(
+    said: int, provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    connection = make_connection(provider, user, fake)
+    tokens = {"access_token": "canary_access_" + "0" * 32, "refresh_token": "canary_refresh_" + "0" * 32}
+    fake.script("token", Answer(200, {**tokens, "expires_in": 60, "refresh_token_expires_in": said}))
+    flows.refresh(connection)
+    assert Token.objects.get().refresh_token_expires_at is None
+
+
+@pytest.mark.parametrize("life", [3600, 60])
+def test_more_validity_than_tokens_have_is_not_asked_for_again_and_again(
+    life: int, provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    fake.oauth2.expires_in = life
+    connection = make_connection(provider, user, fake)
+    shift_expiry(connection, timedelta(seconds=-1))
+    tokens = {flows.access_token(connection, min_validity=timedelta(hours=2)) for _ in range(3)}
+    assert (len(tokens), fake.count("token")) == (1, 1)
+    Token.objects.update(last_refreshed_at=DatabaseNow() - timedelta(minutes=5))
+    assert {
+        flows.access_token(connection, min_validity=timedelta(hours=2))
+    } == tokens  # there is more than half of it left
+    assert fake.count("token") == 1
+    shift = timedelta(seconds=life * 0.6)
+    Token.objects.update(issued_at=F("issued_at") - shift, expires_at=F("expires_at") - shift)
+    assert {flows.access_token(connection, min_validity=timedelta(hours=2))} != tokens
+    assert fake.count("token") == 2
 
 
 # Before they die

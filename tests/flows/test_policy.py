@@ -99,6 +99,19 @@ def test_each_answer_has_the_consequences_that_the_table_says(
 
 
 @pytest.mark.security("F10")
+def test_a_failed_refresh_that_was_forced_ends_no_pause_that_the_provider_asked_for(
+    connection: Connection, fake: FakeProvider
+) -> None:
+    shift_expiry(connection, timedelta(hours=-2))
+    fake.script("token", Answer(429, "slow down", headers={"Retry-After": "600"}), DOWN)
+    fail(connection)
+    asked = Token.objects.get().not_before
+    with pytest.raises(TokenUnavailable):
+        flows.refresh(connection)
+    token = Token.objects.get()
+    assert (token.failure_count, token.not_before) == (2, asked)
+
+
 def test_a_later_success_clears_every_mark(expired: Connection, fake: FakeProvider) -> None:
     fake.script("token", Answer(401, {"error": "invalid_client"}))
     fail(expired)

@@ -20,7 +20,7 @@ CANARY = re.compile(rb"canary_[a-z_]+_[0-9a-f]{32}")
 BASE64 = re.compile(rb"[A-Za-z0-9+/]{40,}")
 TABLES = (
     "provider", "connection", "token", "authorizationrequest", "revocation", "connectionevent", "webhookdelivery",
-    "refreshcount",
+    "refreshcount", "discoveredmetadata",
 )  # fmt: skip
 
 

@@ -655,6 +655,14 @@ def test_who_does_not_know_the_present_secret_cannot_keep_it_beside_another(
     assert not SEALED.search(page)
 
 
+def test_how_long_the_secret_from_before_is_tried_goes_with_another_one(
+    root: Client, provider: Provider, fake: FakeProvider
+) -> None:
+    for known in ({}, {"current_client_secret": fake.oauth2.client_secret}):
+        refused = change(root, provider, **UNTIL, **known)
+        assert list(refused.context["adminform"].form.errors) == ["previous_until"]
+
+
 @pytest.mark.security("M04")
 @pytest.mark.parametrize("how", [{"cleared": ["second_client_secret"]}, {"token_endpoint": "https://other.example/"}])
 def test_the_secret_from_before_goes_when_it_is_removed_and_never_to_another_host(

@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 from django.core import serializers
@@ -27,7 +28,7 @@ from django_oauth_flows.models import AuthorizationRequest, Connection, Provider
 from django_oauth_flows.protocol.messages import Credentials
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import Answer
-from django_oauth_flows.testing.factories import answer, begin, make_connection, make_provider, walk
+from django_oauth_flows.testing.factories import answer, begin, make_connection, make_provider, posted_form, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,9 @@ def test_every_sealed_column_that_is_ever_filled_holds_ciphertext(
     make_connection(provider, make_user("bob"), fake)
     Provider.objects.filter(pk=provider.pk).update(proxy=None)
     begin(browser, provider)
+    make_provider(fake, slug="poster", response_mode="form_post")
+    _, form = posted_form(browser.post("/oauth/connect/poster/")["Location"])
+    browser.post("/oauth/callback/poster/", urlencode(form), content_type="application/x-www-form-urlencoded")
     assert walk(browser, provider)["Location"].startswith("/oauth/parked/")
     fake.script("revoke", Answer(503), Answer(503))
     fake.script("revoke1", Answer(503))

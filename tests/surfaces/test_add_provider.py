@@ -74,7 +74,6 @@ def test_the_secret_may_come_from_the_environment_and_from_stdin(monkeypatch: py
         (("github", "--client-id", "x", "--client-secret-file", "/nowhere/at/all"), "cannot be read"),
         (("github", "--client-id", "x", "--client-secret-env", "NO_SUCH_VARIABLE"), "is empty"),
         (("gitea", "--client-id", "x", "--no-client-secret"), "--parameter host="),
-        (("vipps", "--client-id", "x"), "add it by its issuer, https://api.vipps.no/"),
         (("shopify", "--client-id", "x", "--parameter", "shop"), "write NAME=VALUE"),
         (("shopify", "--client-id", "x", "--parameter", "colour=red"), "no parameter 'colour'"),
         (("zoho", "--client-id", "x", "--parameter", "extension=evil.example"), "one of com, eu"),

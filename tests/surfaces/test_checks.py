@@ -475,6 +475,7 @@ def test_the_checks_have_tags() -> None:
         "check_providers",
         "check_sealed_rows",
         "check_overdue",
+        "check_discovered",
     }
     assert all("oauth_flows" in own for own in tags.values() if Tags.database not in own)
 

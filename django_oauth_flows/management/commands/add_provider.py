@@ -1,4 +1,7 @@
-"""``manage.py add_provider github --client-id …``: a provider's row from the catalogue, and what has changed there since."""
+"""``manage.py add_provider github --client-id …``: a provider's row from the catalogue, and what has changed there since.
+
+``add_provider --issuer https://…`` makes one from what an issuer publishes.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 
 from django_oauth_flows import catalogue, flows
-from django_oauth_flows.exceptions import ConfigurationError
+from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError
 from django_oauth_flows.forms import open_parameters
 from django_oauth_flows.management.asking import client_secret
 from django_oauth_flows.models import Provider
 from django_oauth_flows.models.provider_preset import describe, known_preset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from django.core.management.base import CommandParser
 
@@ -28,13 +31,24 @@ class Command(BaseCommand):
     """Add one provider, or look around in the catalogue."""
 
     help = (
-        "Add a provider from the catalogue. The client secret is asked for, or read from a file or the environment; it is "
+        "Add a provider from the catalogue, or from its issuer's metadata. The client secret is asked for, or read from a file or the environment; it is "
         "no argument, because arguments can be seen by others and stay in the shell's history."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Define the options."""
         parser.add_argument("preset", nargs="?", help="The catalogue's entry, such as github; with --diff, a provider.")
+        parser.add_argument(
+            "--issuer", help="Without an entry: the issuer's URL, exactly as its documentation spells it."
+        )
+        parser.add_argument(
+            "--api-base-url", default="", help="With --issuer: where the API is; its host may receive tokens."
+        )
+        parser.add_argument(
+            "--internal",
+            action="store_true",
+            help="With --issuer: allow private addresses, and plain http to this machine.",
+        )
         parser.add_argument("--client-id", help="What the service calls its client: client id, app id, consumer key.")
         secret = parser.add_mutually_exclusive_group()
         secret.add_argument("--client-secret-file", metavar="PATH", help="Read the client secret there; - is stdin.")
@@ -66,8 +80,12 @@ class Command(BaseCommand):
             self._show(catalogue.presets() if options["list"] else catalogue.search(options["search"], limit=100))
         elif options["diff"]:
             self._diff(options["preset"])
-        elif not options["preset"] or not options["client_id"]:
+        elif not (options["preset"] or options["issuer"]) or not options["client_id"]:
             raise CommandError("Name an entry and give --client-id, or look around with --search or --list.")
+        elif options["issuer"] and (options["preset"] or not options["slug"]):
+            raise CommandError("With --issuer, give --slug and no entry.")
+        elif options["issuer"]:
+            self._discover(options)
         else:
             self._add(options)
 
@@ -92,6 +110,10 @@ class Command(BaseCommand):
             provider.name = options["name"]
         if options["scopes"] is not None:
             provider.scopes = tuple(options["scopes"].split())
+        if preset.is_discovered:
+            named = {"issuer": provider.issuer, "slug": provider.slug, "name": provider.name}
+            self._discover({**options, **named, "scopes": " ".join(provider.scopes)})
+            return
         self._validate(preset, provider)
         if secret := client_secret(options):
             provider.seal("client_secret", secret)
@@ -100,10 +122,26 @@ class Command(BaseCommand):
         provider.save(using=router.db_for_write(Provider))
         self._tell(preset, provider)
 
+    def _discover(self, options: Mapping[str, Any]) -> None:
+        """Let the issuer say what an entry would."""
+        secret = client_secret(options)
+        try:
+            provider = flows.add_discovered_provider(
+                options["issuer"],
+                slug=options["slug"],
+                client_id=options["client_id"],
+                client_secret=secret.reveal() if secret else "",
+                name=options["name"],
+                scopes=None if options["scopes"] is None else options["scopes"].split(),
+                api_base_url=options["api_base_url"],
+                internal=options["internal"],
+            )
+        except OAuthFlowsError as error:
+            raise CommandError(f"{error.message} {error.hint}") from None
+        self._tell_added(provider)
+
     def _validate(self, preset: Preset, provider: Provider) -> None:
         """Say everything that is wrong at once, with the parameters that staff have to give."""
-        if preset.is_discovered:
-            raise CommandError(f"{preset.name} publishes its addresses: add it by its issuer, {preset.issuer}")
         missing = [name for name in preset.staff_parameters() if name not in provider.parameters]
         if missing:
             needed = "\n".join(f"  --parameter {name}=…  {describe(preset, name)}" for name in missing)
@@ -115,17 +153,20 @@ class Command(BaseCommand):
             raise CommandError("The provider cannot be added:\n" + "\n".join(lines)) from None
 
     def _tell(self, preset: Preset, provider: Provider) -> None:
-        self.stdout.write(self.style.SUCCESS(f"Added {provider} ({provider.slug})."))
-        try:
-            self.stdout.write(f"Redirect URI to register there: {flows.redirect_uri(provider)}")
-        except ConfigurationError as error:
-            self.stdout.write(f"Redirect URI: {error.message} {error.hint}")
+        self._tell_added(provider)
         if preset.console_url:
             self.stdout.write(f"Clients are registered at {preset.console_url}")
         for name in open_parameters(provider):
             self.stdout.write(f"Users fill in {name}: {describe(preset, name)}")
         for note in preset.notes:
             self.stdout.write(f"Note: {note}")
+
+    def _tell_added(self, provider: Provider) -> None:
+        self.stdout.write(self.style.SUCCESS(f"Added {provider} ({provider.slug})."))
+        try:
+            self.stdout.write(f"Redirect URI to register there: {flows.redirect_uri(provider)}")
+        except ConfigurationError as error:
+            self.stdout.write(f"Redirect URI: {error.message} {error.hint}")
 
     def _diff(self, slug: str | None) -> None:
         providers = Provider.objects.exclude(preset="").order_by("slug")

@@ -1,0 +1,138 @@
+"""Discover a provider from its issuer's URL: its endpoints are pinned then, and a later change needs staff's word."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ValidationError
+from django.db import router, transaction
+
+from django_oauth_flows.conf import settings
+from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.history import logger
+from django_oauth_flows.models import DiscoveredMetadata, Provider
+from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
+from django_oauth_flows.protocol.discovery import discover as read_issuer
+from django_oauth_flows.protocol.messages import TransportPolicy
+from django_oauth_flows.protocol.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django_oauth_flows.protocol.discovery import Discovered
+
+PINNED = (
+    "authorization_endpoint",
+    "token_endpoint",
+    "revocation_endpoint",
+    "userinfo_endpoint",
+    "jwks_uri",
+    "pushed_authorization_request_endpoint",
+    "authorization_response_iss_parameter_supported",
+)
+"""The columns that are compared with the issuer's metadata later."""
+
+
+def discover(issuer: str, *, internal: bool = False, deadline: float = 20.0) -> dict[str, Any]:
+    """Return the columns of a ``Provider`` for ``issuer``, read from its metadata; nothing is stored.
+
+    ``internal`` admits private addresses, and plain http to this machine. ``deadline``: seconds for each of at most
+    three requests. Raises :class:`ConfigurationError` (``issuer_not_allowed``) and :class:`TokenEndpointError`:
+    ``metadata_missing``, ``metadata_invalid``, ``discovered_issuer_mismatch``. OpenID Connect Discovery 1.0 §4, RFC 8414 §3.
+    """
+    policy = TransportPolicy(
+        internal=internal, proxy=settings.proxy, ca_bundle=settings.ca_bundle, deadline=float(deadline)
+    )
+    return _columns(read_issuer(issuer, policy=policy), internal=internal)
+
+
+def add_discovered_provider(
+    issuer: str,
+    *,
+    slug: str,
+    client_id: str,
+    client_secret: str = "",
+    name: str = "",
+    scopes: Iterable[str] | None = None,
+    api_base_url: str = "",
+    internal: bool = False,
+) -> Provider:
+    """Discover ``issuer`` and save a provider for it; one without ``client_secret`` is a public client.
+
+    ``scopes`` default to ``openid``, and ``offline_access`` where the issuer knows it. Raises what :func:`discover`
+    raises, and :class:`ConfigurationError` (``provider_misconfigured``) naming the first column that cannot be so.
+    """
+    found = discover(issuer, internal=internal)
+    provider = Provider(slug=slug, name=name or slug, client_id=client_id, api_base_url=api_base_url, **found)
+    if scopes is not None:
+        provider.scopes = tuple(scopes)
+    if not client_secret:
+        provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
+    else:
+        provider.seal("client_secret", Secret(client_secret))
+    try:
+        provider.full_clean()
+    except ValidationError as problems:
+        column, messages = next(iter(problems.message_dict.items()))
+        raise ConfigurationError(f"{column}: {messages[0]}", code="provider_misconfigured") from None
+    with transaction.atomic(using=router.db_for_write(Provider)):
+        provider.save()
+        _note(provider, found)
+    return provider
+
+
+def rediscover(provider: Provider) -> dict[str, tuple[str, str]]:
+    """Ask the provider's issuer again; return where it says something else than the row: column → (the row's, the issuer's).
+
+    The row stays as it is: editing it is staff's word. What was found is kept for the admin and the system checks; a look
+    that fails leaves the last good one. Raises what :func:`discover` raises.
+    """
+    try:
+        found = discover(provider.issuer, internal=provider.internal, deadline=provider.request_deadline)
+    except OAuthFlowsError as error:
+        DiscoveredMetadata.objects.filter(provider=provider).update(failure=error.code)
+        raise
+    noted = _note(provider, found)
+    if noted.differences:
+        facts = {"provider": str(provider.pk), "columns": sorted(noted.differences)}
+        logger.warning("oauth_flows.metadata_changed", extra=facts)
+    return noted.differences
+
+
+def _note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
+    noted, _created = DiscoveredMetadata.objects.update_or_create(
+        provider=provider,
+        defaults={
+            "columns": {name: found[name] for name in PINNED},
+            "fetched_at": DatabaseNow(),
+            "failure": "",
+        },
+    )
+    noted.provider = provider
+    return noted
+
+
+def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
+    server = found.server
+    verifiable = bool(server.jwks_uri)
+    algorithm = found.id_token_algorithm
+    offered = found.scopes if found.scopes is not None else ("openid",) if verifiable else ()
+    return {
+        "issuer": server.issuer,
+        **{name: getattr(server, name) for name in PINNED},
+        "token_endpoint_auth_method": found.auth_method,
+        "scopes": tuple(scope for scope in ("openid", "offline_access") if scope in offered),
+        "identity_source": _identity_source(found),
+        "label_path": "name" if verifiable or server.userinfo_endpoint else "",
+        "dialect": {}
+        if algorithm == DEFAULT_ALGORITHM or not verifiable
+        else {"id_token_signed_response_alg": algorithm},
+        "internal": internal,
+    }
+
+
+def _identity_source(found: Discovered) -> str:
+    if found.server.jwks_uri:
+        return Provider.IdentitySource.ID_TOKEN
+    return Provider.IdentitySource.USERINFO if found.server.userinfo_endpoint else Provider.IdentitySource.NONE

@@ -1,0 +1,63 @@
+"""Assertions by which the client proves that it has a key or a secret, without sending it. RFC 7523 §2.2 and §3."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from django_oauth_flows.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from django_oauth_flows.protocol.messages import ClientRegistration
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+LIFETIME = 60
+"""Seconds for which an assertion holds: it is made for one request."""
+
+
+def client_assertion(registration: ClientRegistration) -> str:
+    """Return a fresh assertion for this server alone: its audience is the issuer, wherever the request goes.
+
+    A server that names another's token endpoint as its own could otherwise have us sign what the other one accepts.
+    Raises :class:`ConfigurationError`: ``provider_misconfigured`` without an issuer, ``private_key_missing``,
+    ``private_key_invalid``, ``client_secret_missing``.
+    """
+    # Only who signs waits for cryptography to load.
+    from django_oauth_flows.protocol.keys import sign_jwt, sign_jwt_with_secret
+
+    claims = _claims(registration)
+    if registration.token_endpoint_auth_method == "client_secret_jwt":
+        if registration.client_secret is None:
+            raise ConfigurationError(
+                f"Provider {registration.name} has no client secret.",
+                code="client_secret_missing",
+                hint="Enter the client secret in the admin.",
+            )
+        return sign_jwt_with_secret(registration.client_secret, claims)
+    if registration.private_key is None:
+        raise ConfigurationError(
+            f"Provider {registration.name} has no private key.",
+            code="private_key_missing",
+            hint="Paste a private key in the admin, and register our JWKS address at the service.",
+        )
+    return sign_jwt(registration.private_key, claims)
+
+
+def _claims(registration: ClientRegistration) -> dict[str, Any]:
+    if not registration.server.issuer:
+        raise ConfigurationError(
+            f"Provider {registration.name} has no issuer to make a client assertion for.",
+            code="provider_misconfigured",
+            hint="Enter the service's issuer, exactly as its metadata names it.",
+        )
+    now = int(time.time())
+    return {
+        "iss": registration.client_id,
+        "sub": registration.client_id,
+        "aud": registration.server.issuer,
+        "jti": secrets.token_urlsafe(32),
+        "iat": now,
+        "exp": now + LIFETIME,
+    }
