@@ -97,6 +97,7 @@ def test_a_lease_that_was_over_before_it_was_won_is_not_used(
     second.join()
     presented = [request.form["refresh_token"] for request in fake.received("token")]
     assert len(presented) == len(set(presented))
+    assert all(token.startswith("canary_access") for token in said), said  # nobody went on with a lease that was over
     assert fake.oauth2.grants[0].alive
 
 
@@ -167,6 +168,7 @@ def test_who_was_overtaken_by_a_worker_that_is_still_at_it_waits_for_that_one(
     fake.oauth2.grace = 30
     fake.script("token", Meanwhile(lambda: Token.objects.update(**taking(uuid.uuid4(), 2)), first=True))
     assert flows.access_token(expired) != old.reveal()
+    assert fake.count("token") == 2  # what came after the lease was not stored over the head of who had it
 
 
 # A token that may no longer be served

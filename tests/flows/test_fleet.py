@@ -93,7 +93,7 @@ def test_one_provider_can_be_swept_alone(provider: Provider, user: User, fake: F
     assert due().count() == 2
 
 
-@pytest.mark.security("F01", "F05")
+@pytest.mark.security("F01", "F05", "F17")
 def test_several_sweeps_at_once_refresh_each_connection_once(
     provider: Provider, user: User, fake: FakeProvider
 ) -> None:
@@ -140,6 +140,7 @@ class Crowd:
         write(handler, normal())
 
 
+@pytest.mark.security("F17")
 @pytest.mark.parametrize(("cap", "workers", "expected"), [(2, 6, 2), (8, 3, 3), (8, 1, 1)])
 def test_a_provider_is_asked_by_so_many_at_once(
     cap: int, workers: int, expected: int, user: User, fake: FakeProvider
@@ -332,6 +333,16 @@ def test_an_edit_during_a_sweep_makes_no_attempt_longer_than_its_lease(user: Use
     Provider.objects.update(lease_duration=13, refresh_deadline=10)
     assert deadline_left(lease) <= 3
     assert Token.objects.get(connection=connection).attempt_count == 1
+
+
+@pytest.mark.security("F02")
+def test_an_attempt_that_begins_late_ends_before_its_lease(provider: Provider, user: User, fake: FakeProvider) -> None:
+    make_due(provider, user, fake, 1)
+    ((lease,), _) = claim(Choice(due()), provider.pk, size=1)
+    fake.script("token", Delay(seconds=4))
+    ends = time.monotonic() + 3
+    assert refreshed(replace(lease, ends=ends)) == "outcome_unknown"
+    assert time.monotonic() < ends
 
 
 def test_connections_that_fail_for_good_keep_no_other_waiting(user: User, fake: FakeProvider) -> None:

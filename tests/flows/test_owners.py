@@ -76,6 +76,7 @@ def test_an_organisation_has_the_connection_and_keeps_it_when_the_consenting_use
     assert flows.access_token(connection)
 
 
+@pytest.mark.security("D08")
 def test_a_users_own_connection_stops_with_the_user(connection: Connection, user: User) -> None:
     User.objects.update(is_active=False)
     with pytest.raises(Disconnected) as caught:

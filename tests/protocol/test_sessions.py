@@ -204,6 +204,7 @@ def test_the_hop_that_was_refused_is_repeated_and_only_once(fake: FakeProvider, 
     assert [request.body for request in fake.received("api")] == [b"item=1", b"", b""]
 
 
+@pytest.mark.security("F15")
 def test_a_chain_of_redirects_has_its_token_replaced_once(fake: FakeProvider, register: Any) -> None:
     source = oauth2(fake, register, "old")
     refused, on = Answer(401, b"", REJECTED), Answer(302, b"", {"Location": "/api/next"})

@@ -81,6 +81,25 @@ def test_the_deadline_is_total_however_the_time_is_wasted(fault: str, fake: Fake
         assert time.monotonic() - started < 3
 
 
+class LateSilence:
+    """Begin to answer after a while, and fall silent."""
+
+    def play(self, handler: Any, _: Callable[[], Answer]) -> None:
+        time.sleep(1.6)
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        handler.wfile.flush()
+        time.sleep(4)
+
+
+@pytest.mark.security("T12")
+def test_who_falls_silent_late_has_what_is_left_of_the_deadline(fake: FakeProvider, register: Any) -> None:
+    fake.script("token", LateSilence())
+    started = time.monotonic()
+    with pytest.raises(ProviderUnreachable):
+        OAuth2Flow(register(fake, transport={"deadline": 2.0})).client_credentials()
+    assert time.monotonic() - started < 3
+
+
 def blackhole(opened: contextlib.ExitStack) -> int:
     """Return a port whose queue is full, so that further connections hang."""
     full = opened.enter_context(socket.socket())

@@ -14,6 +14,7 @@ from django.test import Client
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import Disconnected
 from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.revocations import work_off
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Revocation, Token
 from django_oauth_flows.testing import Answer, Delay, Drop
 from django_oauth_flows.testing.factories import answer, consent, make_connection, make_provider, walk
@@ -178,6 +179,7 @@ def test_a_revocation_under_way_is_not_sent_by_a_second_worker(
     thread.start()
     assert reached.wait(10)
     assert flows.work_off_revocations() == 0
+    assert work_off(Revocation.objects.get()) == "pending"  # by one who had found it before it was under way
     go.set()
     thread.join()
     assert fake.count("revoke") == 2
@@ -206,6 +208,7 @@ def test_disconnecting_inside_a_transaction_waits_for_its_commit(connection: Con
 
 
 @pytest.mark.parametrize("effect", ["grant", "unknown"])
+@pytest.mark.security("D07")
 def test_a_bystander_on_the_same_grant_is_not_hurt_and_is_told_before(
     effect: str, provider: Provider, user: User, make_user: Callable[..., User], fake: FakeProvider, browser: Client
 ) -> None:
