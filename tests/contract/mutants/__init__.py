@@ -1,0 +1,13 @@
+"""The guards of the security rows, and the mutants that lack one each."""
+
+from __future__ import annotations
+
+from tests.contract.mutants.answers import ANSWERS
+from tests.contract.mutants.base import ROWS, Change, Mutant
+from tests.contract.mutants.disconnecting import DISCONNECTING
+from tests.contract.mutants.keeping import KEEPING
+from tests.contract.mutants.refreshing import REFRESHING
+
+__all__ = ["MUTANTS", "ROWS", "Change", "Mutant"]
+
+MUTANTS = (*REFRESHING, *DISCONNECTING, *ANSWERS, *KEEPING)
