@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from django_oauth_flows.catalogue import reader
 from django_oauth_flows.protocol.dialect import Dialect
-from django_oauth_flows.protocol.domains import decides_domain
-from django_oauth_flows.protocol.placeholders import placeholders
+from django_oauth_flows.protocol.placeholders import decides_domain, placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

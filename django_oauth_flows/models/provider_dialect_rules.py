@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy as _
 
-from django_oauth_flows.protocol.placeholders import decides_host, fill, placeholders, runtime_names
+from django_oauth_flows.protocol.placeholders import decides_domain, decides_host, fill, placeholders, runtime_names
 from django_oauth_flows.protocol.urls import check_endpoint
 
 if TYPE_CHECKING:
@@ -94,22 +94,9 @@ def _endpoints(provider: Provider, dialect: Dialect) -> Iterator[tuple[str, StrO
             check_endpoint(fill(url, dict.fromkeys(names, "x") | filled), internal=provider.internal)
         except ValueError as problem:
             yield "dialect", f"{key}: {problem}"
-        if decides_domain(url, [name for name in names if name not in filled]):
+        if set(decides_domain(url)) - set(filled):
             yield (
                 "dialect",
                 _("%(key)s: fill the placeholder in yourself: it decides which domain receives secrets.")
                 % {"key": key},
             )
-
-
-_REGISTRABLE_DOTS = 2
-"""How many dots a fixed domain has at least, seen from its placeholder: ``.example.com``."""
-
-
-def decides_domain(url: str, left_open: list[str]) -> bool:
-    """Tell whether one of these placeholders stands in the registrable part of the URL's host."""
-    host = url.partition("://")[2].partition("/")[0]
-    registrable = host.rpartition("}")[2]
-    return any("{" + name + "}" in host for name in left_open) and (
-        not registrable.startswith(".") or registrable.count(".") < _REGISTRABLE_DOTS
-    )

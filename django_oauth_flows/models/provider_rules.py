@@ -9,14 +9,13 @@ from django.conf import settings as django_settings
 from django.utils.translation import gettext_lazy as _
 
 from django_oauth_flows.models.provider_dialect_rules import (
-    decides_domain,
     dialect_problems,
     names_a_person,
     sample_of,
     secrets_in_query,
 )
 from django_oauth_flows.protocol.endpoints import check_authorization_query
-from django_oauth_flows.protocol.placeholders import fill, placeholders
+from django_oauth_flows.protocol.placeholders import decides_domain, fill, placeholders
 from django_oauth_flows.protocol.urls import check_endpoint, check_host
 
 if TYPE_CHECKING:
@@ -212,7 +211,7 @@ def _placeholders(provider: Provider) -> Iterator[Problem]:
     """Refuse a user-filled placeholder that decides who receives the client secret."""
     for name in CREDENTIALED_ENDPOINTS:
         url = getattr(provider, name)
-        if decides_domain(url, [key for key in placeholders(url) if key not in _filled(provider)]):
+        if set(decides_domain(url)) - set(_filled(provider)):
             yield name, _("Fill this placeholder in yourself: it decides which domain receives the client secret.")
 
 

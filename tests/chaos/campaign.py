@@ -153,7 +153,7 @@ class Campaign:
         row.ready_at = time.monotonic() + said.wait + 0.02
         if said.began:
             score.outcomes[said.outcome] += 1
-            lost = self._remote.ask("played", row.number) if turn.fate.faults else []
+            lost = self._remote.ask("lost", row.number) if turn.fate.faults else []
             if lost:
                 score.lost_answers[" + ".join(lost)] += 1
             self._count(row, failed=bool(lost) or said.outcome != "refreshed")

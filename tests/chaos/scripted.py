@@ -48,7 +48,7 @@ class ScriptedProvider(FakeProvider):
             int, float
         ] = {}  # grants → seconds after its rotation that a token was presented, beyond the grace
         self._scripts: dict[int, list[str]] = {}
-        self._played: dict[int, list[str]] = defaultdict(list)
+        self._lost: dict[int, list[str]] = defaultdict(list)
 
     def fault_for(self, endpoint: str, request: Received) -> Fault | None:
         """Count what is presented, and return what is to become of the answer."""
@@ -63,17 +63,17 @@ class ScriptedProvider(FakeProvider):
         if not self._scripts.get(number):
             return None
         name = self._scripts[number].pop(0)
-        self._played[number].append(name)
+        self._lost[number].append(name)
         return FAULTS[name]
 
     def script_grant(self, number: int, faults: Sequence[str]) -> None:
         """Let the next answers about a grant be lost so; what was scripted before and not played is off."""
         self._scripts[number] = list(faults)
-        self._played.pop(number, None)
+        self._lost.pop(number, None)
 
-    def played(self, number: int) -> list[str]:
-        """Return what was played of the last script."""
-        return self._played.get(number, [])
+    def lost(self, number: int) -> list[str]:
+        """Return how answers were lost of the last script."""
+        return self._lost.get(number, [])
 
     def truth(self) -> list[tuple[FakeGrant, int, float | None]]:
         """Return every grant, how often its refresh tokens were presented, and how late one came that came too late."""
