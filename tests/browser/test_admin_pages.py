@@ -58,7 +58,7 @@ def test_a_provider_page(path: str, office: Window, connection: Connection) -> N
     examine(office, f"admin-provider-{path.strip('/').rpartition('/')[2] or 'list'}")
 
 
-@pytest.mark.parametrize(("name", "query"), [("search", "search=git"), ("entry", "preset=shopify")])
+@pytest.mark.parametrize(("name", "query"), [("search", "preset_search=git"), ("entry", "preset=shopify")])
 def test_the_page_that_adds_a_provider_from_the_catalogue(name: str, query: str, office: Window) -> None:
     office.open(f"/admin/oauth_flows/provider/add/?{query}")
     examine(office, f"admin-provider-add-{name}")
