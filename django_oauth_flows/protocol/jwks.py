@@ -40,6 +40,12 @@ RENEWED_AFTER, KEPT_FOR = 3600.0, 24 * 3600.0
 ASKED_EVERY = 60.0
 """Seconds between two extra fetches of one set, however many tokens name keys that it does not have."""
 
+LONGEST_MEMBER = 4096
+"""Characters of one number of a key: an RSA key of 16384 bits has 2731."""
+
+_ABOUT = ("kty", "kid", "alg", "use", "key_ops")
+_PUBLIC = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
+
 _SIGNATURES = jwt.PyJWS()
 
 
@@ -148,10 +154,21 @@ def _fetched(registration: ClientRegistration) -> tuple[Mapping[str, Any], ...]:
         keys = None
     if response.status != HTTPStatus.OK or not isinstance(keys, list):
         raise TokenEndpointError("The service's answer is no set of keys.", status=response.status)
-    usable = tuple(key for key in keys[: 5 * MOST_KEYS] if isinstance(key, dict) and key.get("kty") != "oct")
+    usable = tuple(filter(None, map(_public, keys[: 5 * MOST_KEYS])))
     if not usable:
         raise TokenEndpointError("The service publishes no keys.", status=response.status)
     return usable[:MOST_KEYS]
+
+
+def _public(key: Any) -> Mapping[str, Any] | None:
+    """Return a key's public members, and what it is for; None for what is none, or longer than any.
+
+    Whoever publishes the private half by mistake is not to crash us with it, and the cache has no business with it.
+    """
+    members = _PUBLIC.get(str(key.get("kty"))) if isinstance(key, dict) else None
+    if members is None or any(len(str(key.get(name, ""))) > LONGEST_MEMBER for name in members):
+        return None
+    return {name: key[name] for name in (*_ABOUT, *members) if name in key}
 
 
 def _candidates(

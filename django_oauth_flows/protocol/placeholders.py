@@ -39,8 +39,12 @@ def runtime_names(template: str) -> tuple[str, ...]:
 
 def decides_host(template: str) -> bool:
     """Tell whether a variable stands where the URL's host is."""
-    authority = template.partition("://")[2].partition("/")[0] if "://" in template else template.partition("/")[0]
-    return bool(runtime_names(authority))
+    return bool(runtime_names(_authority(template)))
+
+
+def _authority(template: str) -> str:
+    """Return what comes before path, query and fragment of an address, or of a host alone."""
+    return re.split(r"[/?#]", template.partition("://")[2] if "://" in template else template, maxsplit=1)[0]
 
 
 def is_value(text: str) -> bool:
@@ -86,7 +90,7 @@ _REGISTRABLE_DOTS = 2
 
 def decides_domain(url: str) -> tuple[str, ...]:
     """Return the placeholders in the host of ``url`` if they leave open which domain it is; none if its end is fixed."""
-    host = url.partition("://")[2].partition("/")[0]
+    host = _authority(url)
     fixed = host.rpartition("}")[2]
     if fixed.startswith(".") and fixed.count(".") >= _REGISTRABLE_DOTS:
         return ()

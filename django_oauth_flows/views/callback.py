@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
 from django.conf import settings
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict, UnreadablePostError
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
@@ -50,9 +51,9 @@ def emptied(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
 
     @csrf_exempt  # a service's form has no token of ours; its answer waits for the browser that was bound at the start
     @wraps(view)
-    @sensitive_variables("answer")
+    @sensitive_variables("query")
     def empty(request: HttpRequest, slug: str) -> HttpResponse:
-        answer = Secret("&".join(filter(None, (str(request.META.get("QUERY_STRING", "")), _form(request)))))
+        query = Secret(str(request.META.get("QUERY_STRING", "")))
         request.GET = QueryDict()
         request.META["QUERY_STRING"] = ""
         for name in ("REQUEST_URI", "RAW_URI"):
@@ -61,7 +62,7 @@ def emptied(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
         request.META.pop("HTTP_REFERER", None)  # the provider's page, perhaps with the state in its address
         if (scope := getattr(request, "scope", None)) is not None:
             scope["query_string"] = b""  # ASGI: servers write their access log from it
-        return view(request, slug=slug, answer=answer)
+        return view(request, slug=slug, answer=Secret("&".join(filter(None, (query.reveal(), _form(request))))))
 
     return empty
 
@@ -121,8 +122,12 @@ def _form(request: HttpRequest) -> str:
     """Take the form out of the request; what is no form, or too long to be an answer, reads as a broken one."""
     if request.method != "POST":
         return ""
-    is_short = (request.META.get("CONTENT_LENGTH") or "").isdigit() and int(request.META["CONTENT_LENGTH"]) <= MAX_FORM
-    form = request.body.decode("utf-8", "replace") if is_short and request.content_type == FORM else ""
+    length = str(request.META.get("CONTENT_LENGTH") or "")
+    is_short = length.isascii() and length.isdigit() and int(length) <= MAX_FORM
+    form = ""
+    if is_short and request.content_type == FORM:
+        with suppress(UnreadablePostError):  # the browser has gone; what there is of it is no answer
+            form = request.body.decode("utf-8", "replace")
     request._body = b""  # noqa: SLF001 - error reports print it
     request.POST = QueryDict()
     return form

@@ -10,6 +10,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.forms import parameter_fields, read_parameters
 from django_oauth_flows.models import Provider
+from django_oauth_flows.protocol.placeholders import decides_domain
 from tests.surfaces.reading import text_of
 
 if TYPE_CHECKING:
@@ -60,3 +61,9 @@ def test_what_the_service_can_have_goes_into_its_addresses(shop: Provider, user:
         site_url="https://a.example",
     )
     assert started.authorization_url.startswith("https://acme.myshopify.com/admin/oauth/authorize?")
+
+
+@pytest.mark.parametrize("rest", ["", "/token", "?v=1.0", "#v1.0", "/a?v=1.0"])
+def test_what_comes_after_a_host_decides_no_domain(rest: str) -> None:
+    assert decides_domain("https://{shop}.com" + rest) == ("shop",)
+    assert decides_domain("https://{shop}.example.com" + rest) == ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -174,3 +176,35 @@ def test_two_providers_share_no_keys(fake: FakeProvider) -> None:
         with pytest.raises(TokenEndpointError):
             second.verify(fake.openid.sign(second.claims()))
     assert len(jwks.CACHE._kept) == 2
+
+
+@pytest.mark.security("I10")
+def test_a_private_half_that_a_server_publishes_is_not_looked_at(site: Site) -> None:
+    site.fake.openid.sign({})  # makes the key
+    key = site.fake.openid.keys[0]
+    numbers = key.private.private_numbers()
+    private = {
+        name: encoded(getattr(numbers, member))
+        for name, member in {"d": "d", "p": "p", "q": "q", "dp": "dmp1", "dq": "dmq1", "qi": "iqmp"}.items()
+    }
+    site.fake.openid.published = {"keys": [{**key.public(), **private}]}
+    assert site.accepts()
+    ((kept,),) = (entry.keys for entry in site.cache._kept.values())
+    assert set(private).isdisjoint(kept)
+
+
+@pytest.mark.security("I10")
+def test_numbers_longer_than_any_key_cost_no_time(site: Site) -> None:
+    long = {"kty": "RSA", "kid": "key-1", "n": new_key(7).public()["n"], "e": "AQAB", "d": "A" * 40_000}
+    endless = {**long, "n": "A" * 40_000}
+    site.fake.openid.published = {"keys": [*[long] * 19, endless]}
+    token = assemble({"alg": "RS256"}, {"sub": "a"}, new_key(8).private, "RS256")
+    began = time.process_time()
+    with pytest.raises(TokenRefused):
+        site.verify(token)
+    assert time.process_time() - began < 1.0  # with the private number 19 x 4 s
+
+
+def encoded(number: int) -> str:
+    """Return a number as JSON Web Keys write it."""
+    return base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8, "big")).rstrip(b"=").decode()
