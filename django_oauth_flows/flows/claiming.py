@@ -73,14 +73,15 @@ def claim(choice: Choice, provider_id: uuid.UUID, *, size: int, is_first: bool =
         size = 1
     seconds = lease_seconds(provider)
     ends = time.monotonic() + seconds
-    # A transaction that has begun by reading may not go on to write where there are no such locks.
-    with transaction.atomic(using=alias) if choice.locks else nullcontext():
-        chosen = {row.pk: row.generation for row in choice.rows(size)}
-        if not chosen:
-            return [], False
-        reach(Failpoint.BEFORE_LEASE)
-        _taking(seconds).run(using=alias, worker=worker, **batch_of(list(chosen)))
+    chosen: dict[uuid.UUID, int] = {}
     with given_back_on_error(chosen, worker, using=alias):
+        # A transaction that has begun by reading may not go on to write where there are no such locks.
+        with transaction.atomic(using=alias) if choice.locks else nullcontext():
+            chosen.update({row.pk: row.generation for row in choice.rows(size)})
+            if not chosen:
+                return [], False
+            reach(Failpoint.BEFORE_LEASE)
+            _taking(seconds).run(using=alias, worker=worker, **batch_of(list(chosen)))
         held = [Lease(alias, row, worker, ends) for row in read_leased(list(chosen), worker, provider, using=alias)]
     return [lease for lease in held if _is_as_chosen(lease, chosen)], len(chosen) == size
 

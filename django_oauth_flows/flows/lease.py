@@ -273,10 +273,13 @@ def acquire(snapshot: Snapshot, *, alias: str, force: bool) -> Lease | None:
 
 @contextmanager
 def given_back_on_error(token_ids: Iterable[uuid.UUID], worker: uuid.UUID, *, using: str) -> Iterator[None]:
-    """Leave no doubt behind if the database fails between taking leases and reading what they are for."""
+    """Leave no doubt behind if something comes between taking leases and reading what they are for.
+
+    The database may fail, or a task queue's time limit strike, which it does anywhere.
+    """
     try:
         yield
-    except Error:
+    except BaseException:
         give_back(token_ids, worker, using=using)
         raise
 

@@ -379,18 +379,19 @@ def test_a_row_that_nobody_expected_backs_off(provider: Provider, user: User, fa
 
 
 @pytest.mark.security("F04")
+@pytest.mark.parametrize("what", [OperationalError("too many clients"), InterruptedError("a time limit")])
 def test_a_database_that_fails_before_anything_is_sent_leaves_no_doubt(
-    provider: Provider, user: User, fake: FakeProvider
+    what: Exception, provider: Provider, user: User, fake: FakeProvider
 ) -> None:
     (connection,) = make_due(provider, user, fake, 1)
 
     def broken(execute: Any, sql: str, *args: Any) -> Any:
         if sql.startswith("SELECT") and "token_secret" in sql and Token.objects.exclude(lease_owner=None).exists():
-            raise OperationalError("too many clients")
+            raise what
         return execute(sql, *args)
 
     for ask in (lambda: flows.refresh_due(workers=1), lambda: flows.access_token(connection)):
-        with database.execute_wrapper(broken), pytest.raises(OperationalError):
+        with database.execute_wrapper(broken), pytest.raises(type(what)):
             ask()
         token = Token.objects.defer("token_secret").get()
         assert (token.lease_owner, token.attempt_count) == (None, 0)
