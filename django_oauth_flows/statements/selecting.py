@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from django.db import connections
-from django.db.models import Model
+from django.db.models import JSONField, Model
 from django.db.models.base import ModelState
 from django.db.models.signals import post_init, pre_init
 
@@ -32,7 +32,7 @@ class _Part:
     start: int
     owner: int | None  # position of the part that it is related to
     relation: Any
-    plain: bool  # one of our own models, which do nothing of their own when an instance is made
+    plain: bool  # a model that does nothing of its own when an instance is made
 
     def build(self, alias: str, row: list[Any]) -> Any:
         model, values = self.model, row[self.start : self.start + len(self.names)]
@@ -107,6 +107,7 @@ class Select(Generic[M]):
                 columns[n],
                 tuple(columns[n].get_db_converters(database)),
                 bool(database.ops.get_db_converters(columns[n])),
+                _is_plain_json(getattr(columns[n], "target", None)),
             )
             for n in compiler.get_converters(columns)
         )
@@ -124,7 +125,7 @@ class Select(Generic[M]):
         if path in self._columns:
             wanted = self._columns[path](target)
             names = [name for name in names if name in wanted]
-        plain = target._meta.app_label == "oauth_flows"
+        plain = target.__init__ is Model.__init__ and target.from_db.__func__ is Model.from_db.__func__  # type: ignore[attr-defined]
         return _Part(target, tuple(names), start, owner, relation, plain)
 
 
@@ -135,6 +136,23 @@ class _Converted(NamedTuple):
     column: Any
     own: tuple[Callable[..., Any], ...]
     by_vendor: bool
+    is_json: bool
+
+    def value(self, raw: Any, database: BaseDatabaseWrapper) -> Any:
+        """Return what Django would make of it."""
+        if self.is_json and isinstance(raw, str) and (make := _EMPTY.get(raw)) is not None:
+            return make()
+        for convert in (*database.ops.get_db_converters(self.column), *self.own) if self.by_vendor else self.own:
+            raw = convert(raw, self.column, database)
+        return raw
+
+
+def _is_plain_json(field: Any) -> bool:
+    return type(field) is JSONField and field.decoder is None
+
+
+_EMPTY: dict[Any, Callable[[], Any]] = {"{}": dict, "[]": list}
+"""JSON that most rows have in most columns, and that nobody has to parse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +165,8 @@ class _Selection:
     extra: tuple[str, ...]
 
     def instance(self, alias: str, row: list[Any], database: BaseDatabaseWrapper) -> Any:
-        for position, column, own, by_vendor in self.converted:
-            for convert in (*database.ops.get_db_converters(column), *own) if by_vendor else own:
-                row[position] = convert(row[position], column, database)
+        for column in self.converted:
+            row[column.position] = column.value(row[column.position], database)
         built: list[Any] = []
         for part in self.parts:
             instance = part.build(alias, row)
