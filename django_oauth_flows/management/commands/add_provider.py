@@ -111,7 +111,12 @@ class Command(BaseCommand):
         if options["scopes"] is not None:
             provider.scopes = tuple(options["scopes"].split())
         if preset.is_discovered:
-            named = {"issuer": provider.issuer, "slug": provider.slug, "name": provider.name}
+            named = {
+                "issuer": provider.issuer,
+                "slug": provider.slug,
+                "name": provider.name,
+                "api_base_url": provider.api_base_url,
+            }
             self._discover({**options, **named, "scopes": " ".join(provider.scopes)})
             return
         self._validate(preset, provider)
