@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.core.checks import CheckMessage
+    from pytest_django import DjangoDbBlocker
     from pytest_django.fixtures import SettingsWrapper
 
 # Fixed, since test ids are made of them and every worker must collect the same.
@@ -39,6 +40,13 @@ def _well_configured(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch)
     settings.DEFAULT_FROM_EMAIL = "noreply@site.example"
     settings.SESSION_COOKIE_SECURE = True
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _features_are_known(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Let Django ask SQLite once whether it knows JSON, as its own checks would: ours may ask a database for nothing."""
+    with django_db_blocker.unblock():
+        assert connection.features.supports_json_field
 
 
 def found(*, deploy: bool = False, databases: list[str] | None = None) -> dict[str, CheckMessage]:
