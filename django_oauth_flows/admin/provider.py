@@ -142,6 +142,7 @@ class ProviderAdmin(AccessiblePages):
                     "redirect_base_url",
                     "code_challenge_method",
                     "response_mode",
+                    "dpop_bound_access_tokens",
                     "scope_separator",
                     "parameters",
                     "dialect",

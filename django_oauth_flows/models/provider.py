@@ -168,7 +168,11 @@ class Provider(Sealed):
     response_mode = models.CharField(
         _("response mode"), max_length=10, choices=ResponseMode.choices, default=ResponseMode.QUERY
     )
-    dpop_bound_access_tokens = models.BooleanField(_("DPoP-bound tokens"), default=False, editable=False)
+    dpop_bound_access_tokens = models.BooleanField(
+        _("DPoP-bound tokens"),
+        default=False,
+        help_text=_("RFC 9449: new tokens are bound to a key; one that anybody could use is refused."),
+    )
     signature_method = models.CharField(
         _("signature method"), max_length=12, choices=SignatureMethod.choices, default=SignatureMethod.HMAC_SHA1
     )

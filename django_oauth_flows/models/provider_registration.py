@@ -57,6 +57,7 @@ def registration(
         scope_separator=provider.scope_separator or " ",
         code_challenge_method=provider.code_challenge_method,  # type: ignore[arg-type]
         response_mode=provider.response_mode,  # type: ignore[arg-type]
+        dpop_bound_access_tokens=provider.dpop_bound_access_tokens,
         signature_method=provider.signature_method,
         signature_placement=provider.signature_placement,  # type: ignore[arg-type]
         realm=provider.realm,

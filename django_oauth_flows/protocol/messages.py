@@ -81,6 +81,7 @@ class ClientRegistration:
     signature_placement: Literal["header", "query", "body"] = "header"
     realm: str = ""
     private_key: Secret | None = None  # PEM; RSA-SHA* signatures, client assertions
+    dpop_bound_access_tokens: bool = False  # RFC 9449 §5.2: every token is asked for with a key, and bound to it
     identity: IdentityClaims = IdentityClaims()
     dialect: Dialect = field(default_factory=Dialect)
     quirk: Quirk | None = None  # what only code can say of this server
@@ -123,6 +124,7 @@ class TokenResponse:
     refresh_token_expires_in: int | None = None
     scopes: tuple[str, ...] | None = None
     id_token: Secret | None = None
+    dpop_key: Secret | None = None  # what the tokens are bound to, RFC 9449
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -141,6 +143,7 @@ class Credentials:
     access_token: Secret
     token_secret: Secret | None = None
     token_type: str = "Bearer"
+    dpop_key: Secret | None = None  # what the token is bound to: each request needs a proof, RFC 9449
     generation: int = 0
     endless_since: datetime | None = None  # when it was issued, if nobody says how long it lives
 
@@ -155,6 +158,7 @@ class PendingAuthorization:
     state: Secret | None = None
     code_verifier: Secret | None = None
     nonce: Secret | None = None  # OpenID Connect: ties the ID token to this dance
+    dpop_key: Secret | None = None  # what the tokens are going to be bound to, RFC 9449
     temporary_credentials: TemporaryCredentials | None = None
 
 
