@@ -44,6 +44,7 @@ class Discovered:
     scopes: tuple[str, ...] | None
     auth_methods: tuple[str, ...] | None
     id_token_algorithms: tuple[str, ...] | None
+    dpop_algorithms: tuple[str, ...] | None  # None: it binds no tokens, RFC 9449 §5.1
 
     @property
     def auth_method(self) -> str:
@@ -169,6 +170,7 @@ def read_metadata(document: Mapping[str, Any], issuer: str, *, internal: bool) -
         scopes=_strings(document, "scopes_supported"),
         auth_methods=_strings(document, "token_endpoint_auth_methods_supported"),
         id_token_algorithms=_strings(document, "id_token_signing_alg_values_supported"),
+        dpop_algorithms=_strings(document, "dpop_signing_alg_values_supported"),
     )
 
 

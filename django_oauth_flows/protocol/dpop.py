@@ -86,7 +86,12 @@ def prove(prepared: requests.PreparedRequest, key: Secret, *, token: Secret | No
     """Put a fresh proof on a request that is about to be sent, for the address that it has now."""
     url = str(prepared.url)
     prepared.headers[HEADER] = proof(
-        key, method=str(prepared.method), url=url, now=int(time.time()), token=token, nonce=_nonces.of(url, key)
+        key,
+        method=str(prepared.method),
+        url=url,
+        now=int(time.time()),
+        token=token,
+        nonce=_nonces.of(url, key, at_api=token is not None),
     )
 
 
@@ -112,11 +117,11 @@ def send_proven(
     return _sent(make(), key, policy=policy, deadline=until - time.monotonic(), token=token)
 
 
-def learn(headers: Mapping[str, str], url: str, key: Secret) -> None:
-    """Remember the nonce that an answer from ``url`` names, whatever else it says. RFC 9449 §8.2."""
+def learn(headers: Mapping[str, str], url: str, key: Secret, *, at_api: bool) -> None:
+    """Remember the nonce that an answer from ``url`` names, whatever else it says. RFC 9449 §8.2, §9."""
     nonce = headers.get("dpop-nonce", "")
     if _NONCE.fullmatch(nonce) is not None:
-        _nonces.keep(nonce, url, key)
+        _nonces.keep(nonce, url, key, at_api=at_api)
 
 
 def asks_for_nonce(headers: Mapping[str, str]) -> bool:
@@ -137,7 +142,7 @@ def _sent(
 ) -> ProtocolResponse:
     prove(prepared, key, token=token)
     response = send(prepared, policy=policy, deadline=deadline)
-    learn(response.headers, str(prepared.url), key)
+    learn(response.headers, str(prepared.url), key, at_api=token is not None)
     return response
 
 
@@ -156,19 +161,22 @@ def _wants_nonce(response: ProtocolResponse) -> bool:
 
 
 class NonceCache:
-    """The last nonce that a server has given to a key. What it gave to one user's says nothing to another's."""
+    """The last nonce that a server has given to a key. What it gave to one user's says nothing to another's.
+
+    An authorization server and an API may share an origin, and give out nonces of their own.
+    """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str, bytes], str] = {}
+        self._kept: dict[tuple[str, str, bool, bytes], str] = {}
         self._lock = threading.Lock()
 
-    def of(self, url: str, key: Secret) -> str:
+    def of(self, url: str, key: Secret, *, at_api: bool) -> str:
         """Return the nonce for the server at ``url``, "" if it has given none."""
-        return self._kept.get(_place(url, key), "")
+        return self._kept.get(_place(url, key, at_api=at_api), "")
 
-    def keep(self, nonce: str, url: str, key: Secret) -> None:
+    def keep(self, nonce: str, url: str, key: Secret, *, at_api: bool) -> None:
         """Remember a nonce instead of the one before."""
-        place = _place(url, key)
+        place = _place(url, key, at_api=at_api)
         with self._lock:
             self._kept.pop(place, None)
             self._kept[place] = nonce
@@ -176,9 +184,9 @@ class NonceCache:
                 del self._kept[next(iter(self._kept))]
 
 
-def _place(url: str, key: Secret) -> tuple[str, str, bytes]:
+def _place(url: str, key: Secret, *, at_api: bool) -> tuple[str, str, bool, bytes]:
     parts = urlsplit(url)
-    return parts.scheme, parts.netloc.lower(), hashlib.sha256(key.reveal().encode()).digest()
+    return parts.scheme, parts.netloc.lower(), at_api, hashlib.sha256(key.reveal().encode()).digest()
 
 
 _nonces = NonceCache()

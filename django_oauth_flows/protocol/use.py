@@ -110,7 +110,7 @@ class Use(requests.auth.AuthBase):
     def hear(self, headers: Mapping[str, str]) -> None:
         """Take note of what an answer says to the key that its request was proven with."""
         if self.credentials.dpop_key is not None:
-            dpop.learn(headers, str(self._signed), self.credentials.dpop_key)
+            dpop.learn(headers, str(self._signed), self.credentials.dpop_key, at_api=True)
 
     def excused(self, headers: Mapping[str, str], *, rewindable: bool) -> Use | None:
         """Return the use to prove anew with, if a 401 says that a nonce was all that was missing. Once for a request."""

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 import requests
+from asgiref.sync import async_to_sync
 from django.core.exceptions import ValidationError
 
 from django_oauth_flows import flows
@@ -24,6 +25,7 @@ from django_oauth_flows.protocol import dpop
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import begin, make_connection, make_provider, walk
+from tests.flows.test_async import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -221,22 +223,23 @@ def test_a_nonce_at_the_api_is_given_once_and_remembered(
 
 
 @pytest.mark.security("T19")
-async def test_a_nonce_is_given_without_blocking_the_loop(bound: Provider, fake: FakeProvider, user: User) -> None:
-    from asgiref.sync import sync_to_async
-    from django.test import Client
-
-    browser = Client()
-    await sync_to_async(browser.force_login)(user)
-    await sync_to_async(walk)(browser, bound)
-    mine = await user.oauth_connections.aget()
+def test_an_asynchronous_client_gives_the_nonce_and_takes_the_newer_token(
+    connected: Connection, fake: FakeProvider
+) -> None:
     fake.api.dpop.demands_nonces = True
-    async with httpx.AsyncClient(auth=flows.httpx_auth(mine)) as http:
-        assert (await http.post(f"{fake.url}/api/echo", content=b"x")).status_code == 200
-        assert (await http.post(f"{fake.url}/api/echo", content=b"x")).status_code == 200
-        assert fake.count("api") == 3
-        for grant in fake.oauth2.grants:
-            grant.access.clear()
-        assert (await http.get(f"{fake.url}/api/echo")).status_code == 200
+
+    async def main() -> None:
+        async with httpx.AsyncClient(auth=flows.httpx_auth(connected)) as http:
+            for _ in range(2):
+                assert (await http.post(f"{fake.url}/api/echo", content=b"x")).status_code == 200
+            assert fake.count("api") == 3
+            fake.oauth2.grants[0].access.clear()
+            assert (await http.get(f"{fake.url}/api/echo")).status_code == 200
+            fake.script("api", *[API_CHALLENGE] * 9)
+            assert (await http.get(f"{fake.url}/api/echo")).status_code == 401
+
+    run(main)
+    assert (fake.count("api"), fake.count("token")) == (7, 2)
 
 
 @pytest.mark.security("T19")
@@ -375,7 +378,7 @@ def test_a_parked_grant_keeps_its_key(
     other = Client()
     other.force_login(make_user("bob"))
     parked = walk(other, bound)["Location"]
-    other.post(parked, {"answer": "adopt"})
+    other.post(parked, {"action": "adopt"})
     theirs = Connection.objects.exclude(pk=connected.pk).get()
     assert key_of(theirs) not in (None, key_of(connected))
     assert by_session(theirs, "GET", "echo") == 200
@@ -410,11 +413,11 @@ def test_the_sites_own_token_is_bound_while_its_provider_says_so(bound: Provider
 
 
 def test_tokens_from_before_the_switch_go_on_as_they_are(
-    provider: Provider, connected: Connection, fake: FakeProvider, user: User
+    bound: Provider, connected: Connection, fake: FakeProvider, user: User
 ) -> None:
     """Both ways: what a token needs is decided by the key that it has."""
     fake.oauth2.requires_dpop = False
-    old = make_connection(provider, user, fake, subject="account-0")
+    old = make_connection(bound, user, fake, subject="account-0")
     Provider.objects.update(dpop_bound_access_tokens=True)
     assert flows.refresh(old).refreshed
     assert by_session(old, "GET", "echo") == 200
@@ -425,12 +428,6 @@ def test_tokens_from_before_the_switch_go_on_as_they_are(
     assert "dpop" in fake.received("api")[-1].headers
 
 
-@pytest.fixture
-def provider(bound: Provider) -> Provider:
-    """Return the same provider: what is configured changes over time."""
-    return bound
-
-
 @pytest.mark.rfc("9449", "7")
 def test_a_token_that_is_bound_is_not_handed_out_alone(connected: Connection) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -439,15 +436,9 @@ def test_a_token_that_is_bound_is_not_handed_out_alone(connected: Connection) ->
     assert "canary" not in str(caught.value)
 
 
-async def test_nor_to_a_coroutine(bound: Provider, user: User) -> None:
-    from asgiref.sync import sync_to_async
-    from django.test import Client
-
-    browser = Client()
-    await sync_to_async(browser.force_login)(user)
-    await sync_to_async(walk)(browser, bound)
+def test_nor_to_a_coroutine(connected: Connection) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        await flows.aaccess_token(await user.oauth_connections.aget())
+        async_to_sync(flows.aaccess_token)(connected)
     assert caught.value.code == "token_bound"
 
 

@@ -144,8 +144,8 @@ def test_a_challenge_without_a_nonce_that_can_be_one_asks_for_nothing(nonce: str
     assert not dpop.asks_for_nonce(headers)
     assert dpop.blames_proof(headers)
     key = dpop.new_key()
-    dpop.learn(headers, "https://a.example/x", key)
-    assert dpop._nonces.of("https://a.example/x", key) == ""
+    dpop.learn(headers, "https://a.example/x", key, at_api=True)
+    assert dpop._nonces.of("https://a.example/x", key, at_api=True) == ""
 
 
 @pytest.mark.security("T19")
@@ -153,19 +153,20 @@ def test_a_nonce_is_for_one_server_and_one_key_and_few_are_remembered(monkeypatc
     monkeypatch.setattr(dpop, "MAX_NONCES", 3)
     mine, theirs = dpop.new_key(), dpop.new_key()
     cache = dpop.NonceCache()
-    cache.keep("first", "https://a.example/token", mine)
-    cache.keep("newer", "https://A.example/other?x", mine)
-    assert cache.of("https://a.example/", mine) == "newer"
-    for url, key in (
-        ("https://a.example/", theirs),
-        ("http://a.example/", mine),
-        ("https://a.example:8443/", mine),
-        ("https://b.example/", mine),
+    cache.keep("first", "https://a.example/token", mine, at_api=False)
+    cache.keep("newer", "https://A.example/other?x", mine, at_api=False)
+    assert cache.of("https://a.example/", mine, at_api=False) == "newer"
+    for url, key, at_api in (
+        ("https://a.example/", theirs, False),
+        ("https://a.example/", mine, True),
+        ("http://a.example/", mine, False),
+        ("https://a.example:8443/", mine, False),
+        ("https://b.example/", mine, False),
     ):
-        assert cache.of(url, key) == ""
-        cache.keep("other", url, key)
-    assert cache.of("https://a.example/", mine) == ""  # the first to be forgotten
-    assert cache.of("https://b.example/", mine) == "other"
+        assert cache.of(url, key, at_api=at_api) == ""
+        cache.keep("other", url, key, at_api=at_api)
+    assert cache.of("https://a.example/", mine, at_api=False) == ""  # the first to be forgotten
+    assert cache.of("https://b.example/", mine, at_api=False) == "other"
     assert len(cache._kept) == 3
 
 
