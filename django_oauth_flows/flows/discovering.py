@@ -135,9 +135,10 @@ def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
         "scopes": tuple(scope for scope in ("openid", "offline_access") if scope in offered),
         "identity_source": _identity_source(found),
         "label_path": "name" if verifiable or server.userinfo_endpoint else "",
-        "dialect": {}
-        if algorithm == DEFAULT_ALGORITHM or not verifiable
-        else {"id_token_signed_response_alg": algorithm},
+        "dialect": {
+            **({} if algorithm == DEFAULT_ALGORITHM or not verifiable else {"id_token_signed_response_alg": algorithm}),
+            **({"mtls_endpoint_aliases": dict(aliases)} if (aliases := found.mtls_endpoint_aliases) else {}),
+        },
         "internal": internal,
     }
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from django_oauth_flows.protocol.dialect import Dialect
@@ -59,6 +59,7 @@ class TransportPolicy:
     proxy: str = field(default="", repr=False)  # may hold credentials
     ca_bundle: str = ""
     deadline: float = 20.0  # seconds, total, for one protocol request
+    client_certificate: Secret | None = None  # shown to a server that asks for one, RFC 8705
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,13 @@ class ClientRegistration:
     client_secret: Secret | None = None
     second_client_secret: Secret | None = None  # the one from before a change: some servers take the new one later
     token_endpoint_auth_method: Literal[
-        "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"
+        "client_secret_basic",
+        "client_secret_post",
+        "client_secret_jwt",
+        "private_key_jwt",
+        "tls_client_auth",
+        "self_signed_tls_client_auth",
+        "none",
     ] = "client_secret_basic"
     scope_separator: str = " "
     code_challenge_method: Literal["S256", "plain", ""] = "S256"
@@ -89,6 +96,20 @@ class ClientRegistration:
         default_factory=dict, repr=False
     )  # what one connection's provider has said, as variables
     transport: TransportPolicy = TransportPolicy()
+    client_certificate: Secret | None = None  # PEM: certificates and key; None unless it is to be shown, RFC 8705
+    tls_client_certificate_bound_access_tokens: bool = False  # RFC 8705 §3.4: it is shown to the API as well
+
+    @property
+    def own_transport(self) -> TransportPolicy:
+        """Return the way to the endpoints that know this client, and to no others: with its certificate, if it has one."""
+        if self.client_certificate is None:
+            return self.transport
+        return replace(self.transport, client_certificate=self.client_certificate)
+
+    @property
+    def api_transport(self) -> TransportPolicy:
+        """Return the way to the API: with the certificate, if its tokens are bound to that."""
+        return self.own_transport if self.tls_client_certificate_bound_access_tokens else self.transport
 
 
 @dataclass(frozen=True, slots=True)

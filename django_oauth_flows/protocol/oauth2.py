@@ -157,7 +157,7 @@ class OAuth2Flow:
         response = send_proven(
             lambda: self._revocation(token, hint, presented),
             dpop_key,
-            policy=registration.transport,
+            policy=registration.own_transport,
             token=token if by_token else None,
         )
         if by_token and response.status == HTTPStatus.UNAUTHORIZED and not blames_proof(response.headers):
@@ -204,7 +204,7 @@ class OAuth2Flow:
                 return prepared
 
             response = send_proven(
-                request, credentials.dpop_key, policy=self.registration.transport, token=credentials.access_token
+                request, credentials.dpop_key, policy=self.registration.api_transport, token=credentials.access_token
             )
             return read_userinfo(response, self.registration, id_token)
 
@@ -279,7 +279,7 @@ class OAuth2Flow:
         def request() -> requests.PreparedRequest:
             return token_request(registration, place, parameters, method=method, authenticates=authenticates)
 
-        response = send_proven(request, dpop_key, policy=registration.transport)
+        response = send_proven(request, dpop_key, policy=registration.own_transport)
         return parse_token_response(response, dialect=registration.dialect, quirk=registration.quirk, dpop_key=dpop_key)
 
 

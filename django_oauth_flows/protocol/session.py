@@ -175,7 +175,7 @@ def _anew(request: requests.PreparedRequest, old: Use, new: Use, refused: reques
 def _send(use: Use, prepared: requests.PreparedRequest, *, stream: bool, timeout: Any) -> requests.Response:
     """Send; the response's URL is the one asked for, without the signature that ``raise_for_status()`` would print."""
     use.sent = True
-    response = adapter_for(use.registration.transport).send(prepared, stream=stream, timeout=timeout)
+    response = adapter_for(use.registration.api_transport).send(prepared, stream=stream, timeout=timeout)
     response.url = use.asked
     use.hear(response.headers)
     return response

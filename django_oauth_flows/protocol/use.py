@@ -235,6 +235,12 @@ def check_placement(registration: ClientRegistration) -> None:
             code="provider_misconfigured",
             hint="Call it with flows.session(), or let its signature placement be the header.",
         )
+    if registration.tls_client_certificate_bound_access_tokens:
+        raise ConfigurationError(
+            f"Provider {registration.name} has tokens that are bound to the client's certificate.",
+            code="provider_misconfigured",
+            hint="Call it with flows.session(), which shows the certificate.",
+        )
     if registration.protocol == "oauth2" and needs_own_client(registration.dialect):
         raise ConfigurationError(
             f"Provider {registration.name} takes a secret where a client of your own would carry it to other hosts.",

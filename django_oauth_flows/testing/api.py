@@ -66,7 +66,9 @@ class ProtectedAPI:
     def _is_authorised(self, request: Received) -> bool:
         if token := self._token(request):
             grant = self._oauth2.grant_of(token)
-            return grant is not None and bool(grant.jkt) == (self._presented(request)[0] == "dpop")
+            if grant is None or (grant.certificate and grant.certificate != request.certificate):
+                return False
+            return bool(grant.jkt) == (self._presented(request)[0] == "dpop")
         return self._oauth1.is_signed(request)
 
     def _token(self, request: Received) -> str:

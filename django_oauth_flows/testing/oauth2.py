@@ -44,6 +44,7 @@ class FakeGrant:
     subject: str
     alive: bool = True
     nonce: str = ""  # of the authorization request
+    certificate: bytes = b""  # what its access tokens are bound to, RFC 8705 §3
     jkt: str = ""  # thumbprint of the key that its tokens are bound to, RFC 9449 §6
     access: dict[str, float] = field(default_factory=dict)  # token → expiry, monotonic
     refresh: dict[str, float] = field(default_factory=dict)  # token → when it was rotated away, 0 while current
@@ -59,6 +60,8 @@ class OAuth2Server:
         self.public = False
         self.client_jwk: dict[str, str] | None = None  # the public key that client assertions are verified with
         self._assertions: set[str] = set()
+        self.client_certificate = b""  # as DER: what the client has to show instead of anything else, RFC 8705
+        self.binds_to_certificate = False
         self.dpop = ProofChecker()  # of proofs at the token and revocation endpoints
         self.requires_dpop = False
         self.dpop_token_type = "DPoP"
@@ -125,6 +128,8 @@ class OAuth2Server:
         except ProofRefused as refused:
             return Answer(400, {"error": refused.error, "error_description": refused.reason}, refused.headers)
         answer = self._granted(form, key)
+        if self.binds_to_certificate and answer.status == 200:  # noqa: PLR2004
+            self._grant_with(answer.body["access_token"]).certificate = request.certificate
         return replace(answer, headers={**answer.headers, **self.dpop.headers(key)}) if key else answer
 
     def revoke(self, request: Received) -> Answer:
@@ -162,6 +167,9 @@ class OAuth2Server:
                 return grant
         return None
 
+    def _grant_with(self, access_token: str) -> FakeGrant:
+        return next(grant for grant in self.grants if access_token in grant.access)
+
     def redirect_uri_of(self, code: str) -> str:
         """Return the redirect URI that a code was asked for with."""
         return self._codes.get(code, {}).get("redirect_uri", "")
@@ -171,6 +179,9 @@ class OAuth2Server:
         return self._tokens(grant, refreshable=False)
 
     def _client(self, request: Received, form: dict[str, str]) -> bool:
+        if self.client_certificate:
+            is_shown = request.certificate == self.client_certificate and form.get("client_id") == self.client_id
+            return is_shown and "client_secret" not in form and "authorization" not in request.headers
         if self.public:
             return form.get("client_id") == self.client_id and "authorization" not in request.headers
         if "client_assertion" in form:
