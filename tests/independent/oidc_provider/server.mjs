@@ -81,6 +81,8 @@ function openProvider(issuer) {
       'tls_client_auth', 'self_signed_tls_client_auth', 'none'],
     cookies: { keys: [randomBytes(32).toString('hex')] },
     features: features(issuer),
+    // Its own guard against private addresses, in the dispatcher, would keep it from fetching our keys on loopback.
+    fetch: (url, { dispatcher, ...rest }) => fetch(url, rest),
     findAccount: (ctx, sub) => PEOPLE[sub] && { accountId: sub, claims: () => ({ sub, name: PEOPLE[sub] }) },
     interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
     jwks: {
@@ -99,7 +101,8 @@ function openProvider(issuer) {
 const escaped = (text) => text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 
 const form = (title, body, button) => `<!doctype html><title>${title}</title><h1>${title}</h1>
-<form method="post">${body}<button type="submit">${button}</button></form>`;
+<form method="post">${body}<button type="submit">${button}</button>
+<button type="submit" name="refused" value="yes">Cancel</button></form>`;
 
 function answer(response, status, body, headers = {}) {
   const json = typeof body !== 'string';
@@ -125,10 +128,14 @@ async function showInteraction(provider, request, response) {
 async function finishInteraction(provider, request, response) {
   const fields = await fieldsOf(request);
   const details = await provider.interactionDetails(request, response);
-  const result = details.prompt.name === 'login'
-    ? { login: { accountId: fields.get('account') } }
-    : { consent: { grantId: await granted(provider, details) } };
-  return provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
+  const result = await decision(provider, fields, details);
+  return provider.interactionFinished(request, response, result, { mergeWithLastSubmission: !result.error });
+}
+
+async function decision(provider, fields, details) {
+  if (fields.has('refused')) return { error: 'access_denied' };
+  if (details.prompt.name === 'login') return { login: { accountId: fields.get('account') } };
+  return { consent: { grantId: await granted(provider, details) } };
 }
 
 async function granted(provider, { grantId, session, params, prompt: { details } }) {
@@ -191,7 +198,9 @@ const server = makeServer(options);
 server.listen(0, '127.0.0.1', () => {
   const url = `${options.tls ? 'https' : 'http'}://127.0.0.1:${server.address().port}`;
   const provider = openProvider(url);
-  provider.on('server_error', (ctx, error) => console.error(error));
+  for (const event of ['server_error', 'grant.error', 'authorization.error', 'pushed_authorization_request.error']) {
+    provider.on(event, (ctx, error) => console.error(event, error.message, error.error_detail));
+  }
   server.on('request', handler(provider));
   process.stdout.write(`${JSON.stringify({ url })}\n`);
 });
