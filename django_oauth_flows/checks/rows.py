@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.core.checks import Error, Info, Warning  # noqa: A004 - Django's own name
 from django.db import DatabaseError, models, router, transaction
@@ -71,6 +73,47 @@ def _differing(alias: str) -> list[CheckMessage]:
         for row in rows
         if row.differences
     ]
+
+
+def check_pairs(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Name the providers of which one could be taken for another: they share a client, or users but not codes."""
+    return _ask(Provider, databases, lambda alias: list(_confusable(Provider.objects.using(alias).order_by("slug"))))
+
+
+def _confusable(providers: Iterable[Provider]) -> Iterator[CheckMessage]:
+    """Compare every two. RFC 9700 §4.4; a client assertion or a code for one must be worth nothing to the other."""
+    for one, other in combinations(providers, 2):
+        if (one.client_id, _address(one, "token_endpoint")) == (other.client_id, _address(other, "token_endpoint")):
+            yield Warning(
+                f"Providers {one.slug} and {other.slug} are the same client at the same token endpoint.",
+                hint="Register a client for each at the service, or delete the one that is not needed.",
+                id="oauth_flows.W050",
+            )
+        elif _host(one, "authorization_endpoint") == _host(other, "authorization_endpoint") != "" and (
+            _host(one, "token_endpoint") != _host(other, "token_endpoint")
+        ):
+            yield Warning(
+                f"Providers {one.slug} and {other.slug} send their users to the same host, and the codes to different ones.",
+                hint="Compare the token endpoints with the service's documentation; best discover the endpoints: "
+                "manage.py add_provider --issuer",
+                id="oauth_flows.W051",
+            )
+
+
+def _address(provider: Provider, name: str) -> str:
+    """Return an endpoint with what staff have filled in; what users fill in stays open."""
+    address: str = getattr(provider, name)
+    entered = provider.parameters if isinstance(provider.parameters, dict) else {}
+    for placeholder, value in entered.items():
+        address = address.replace(f"{{{placeholder}}}", str(value))
+    return address
+
+
+def _host(provider: Provider, name: str) -> str:
+    try:
+        return urlsplit(_address(provider, name)).netloc.lower()
+    except ValueError:  # no address at all: other checks say so
+        return ""
 
 
 def _ask(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from django_oauth_flows.protocol.discovery import Discovered
 
+OFFLINE = "offline_access"
+
 PINNED = (
     "authorization_endpoint",
     "token_endpoint",
@@ -77,6 +79,8 @@ def add_discovered_provider(
     provider = Provider(slug=slug, name=name or slug, client_id=client_id, api_base_url=api_base_url, **found)
     if scopes is not None:
         provider.scopes = tuple(scopes)
+        provider.dialect.pop("authorization_parameters", None)
+        provider.dialect.update(_asking_for_consent(provider.scopes))
     if not client_secret:
         provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
     else:
@@ -126,21 +130,34 @@ def _note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
 def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
     server = found.server
     verifiable = bool(server.jwks_uri)
-    algorithm = found.id_token_algorithm
     offered = found.scopes if found.scopes is not None else ("openid",) if verifiable else ()
+    scopes = tuple(scope for scope in ("openid", OFFLINE) if scope in offered)
     return {
         "issuer": server.issuer,
         **{name: getattr(server, name) for name in PINNED},
         "token_endpoint_auth_method": found.auth_method,
-        "scopes": tuple(scope for scope in ("openid", "offline_access") if scope in offered),
+        "scopes": scopes,
         "identity_source": _identity_source(found),
         "label_path": "name" if verifiable or server.userinfo_endpoint else "",
-        "dialect": {
-            **({} if algorithm == DEFAULT_ALGORITHM or not verifiable else {"id_token_signed_response_alg": algorithm}),
-            **({"mtls_endpoint_aliases": dict(aliases)} if (aliases := found.mtls_endpoint_aliases) else {}),
-        },
+        "dialect": {**_algorithm(found), **_asking_for_consent(scopes), **_aliases(found)},
         "internal": internal,
     }
+
+
+def _algorithm(found: Discovered) -> dict[str, Any]:
+    algorithm = found.id_token_algorithm
+    if algorithm == DEFAULT_ALGORITHM or not found.server.jwks_uri:
+        return {}
+    return {"id_token_signed_response_alg": algorithm}
+
+
+def _aliases(found: Discovered) -> dict[str, Any]:
+    return {"mtls_endpoint_aliases": dict(found.mtls_endpoint_aliases)} if found.mtls_endpoint_aliases else {}
+
+
+def _asking_for_consent(scopes: Iterable[str]) -> dict[str, Any]:
+    """Let a server that may ignore ``offline_access`` unless its user is asked ask them. OpenID Connect Core 1.0 §11."""
+    return {"authorization_parameters": {"prompt": "consent"}} if OFFLINE in scopes else {}
 
 
 def _identity_source(found: Discovered) -> str:

@@ -269,6 +269,7 @@ def test_one_command_adds_a_provider_that_works(
     assert "http://testserver/oauth/callback/found/" in said
     provider = Provider.objects.get()
     assert (provider.identity_source, provider.scopes) == ("id_token", ("openid", "offline_access"))
+    assert provider.dialect["authorization_parameters"] == {"prompt": "consent"}  # else it may ignore offline_access
     assert walk(browser, provider).status_code == 303
     mine = user.oauth_connections.get()
     assert (mine.subject, mine.label) == ("account-1", "Ada Lovelace")
@@ -288,6 +289,7 @@ def test_the_command_says_what_is_wrong_and_adds_nothing(fake: FakeProvider, mon
     add(fake, no_client_secret=True, scopes="openid read")
     provider = Provider.objects.get()
     assert (provider.scopes, provider.token_endpoint_auth_method) == (("openid", "read"), "none")
+    assert "authorization_parameters" not in provider.dialect
 
 
 @pytest.mark.django_db(transaction=True)
