@@ -16,7 +16,7 @@ from tests.independent.life import CALLBACK, connect, found
 from tests.independent.openid_server import TLS, start_openid_server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from django.contrib.auth.models import User
