@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 import requests
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from jwt.algorithms import ECAlgorithm
 
 from django_oauth_flows import flows
 from django_oauth_flows.models import Provider, Token
@@ -122,19 +127,31 @@ def mutual(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> I
         yield running
 
 
+def key_set(issued: trustme.LeafCert) -> dict[str, Any]:
+    """Return the key set by which a certificate of nobody's is registered. RFC 8705 §2.2.2."""
+    certificate = x509.load_pem_x509_certificate(issued.cert_chain_pems[0].bytes())
+    jwk = json.loads(ECAlgorithm.to_jwk(certificate.public_key()))  # type: ignore[arg-type]
+    return {"keys": [{**jwk, "x5c": [base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()]}]}
+
+
 @pytest.mark.security("T18")
 @pytest.mark.rfc("8705", "2.1")
+@pytest.mark.rfc("8705", "2.2")
 @pytest.mark.rfc("8705", "3")
 @pytest.mark.parametrize("bound", [False, True])
+@pytest.mark.parametrize("method", ["tls_client_auth", "self_signed_tls_client_auth"])
 def test_a_certificate_says_who_the_client_is(
-    *, bound: bool, mutual: OpenIDServer, authority: trustme.CA, browser: Client, user: User, settings: Any
+    *, method: str, bound: bool, mutual: OpenIDServer, authority: trustme.CA, browser: Client, user: User, settings: Any
 ) -> None:
     settings.OAUTH_FLOWS = {**settings.OAUTH_FLOWS, "CA_BUNDLE": str(mutual.ca)}
+    is_vouched_for = method == "tls_client_auth"
+    issued = (authority if is_vouched_for else trustme.CA()).issue_cert("client.example")
+    known_by = {"tls_client_auth_san_dns": "client.example"} if is_vouched_for else {"jwks": key_set(issued)}
     registered = mutual.register(
         redirect_uris=[CALLBACK],
-        token_endpoint_auth_method="tls_client_auth",
-        tls_client_auth_san_dns="client.example",
+        token_endpoint_auth_method=method,
         tls_client_certificate_bound_access_tokens=bound,
+        **known_by,
     )
     found_columns = flows.discover(mutual.url, internal=True)
     provider = Provider(
@@ -143,10 +160,9 @@ def test_a_certificate_says_who_the_client_is(
         client_id=registered["client_id"],
         api_base_url=f"{mutual.url}/",
         tls_client_certificate_bound_access_tokens=bound,
-        **{**found_columns, "token_endpoint_auth_method": "tls_client_auth", "scopes": OFFLINE},
+        **{**found_columns, "token_endpoint_auth_method": method, "scopes": OFFLINE},
     )
     provider.dialect = {**provider.dialect, "authorization_parameters": {"prompt": "consent"}}
-    issued = authority.issue_cert("client.example")
     pem = b"".join(blob.bytes() for blob in (*issued.cert_chain_pems, issued.private_key_pem))
     provider.seal("client_certificate", Secret(pem.decode()))
     provider.full_clean()
