@@ -11,6 +11,7 @@ from django.test import Client
 
 from django_oauth_flows.testing import FakeProvider
 from tests.chaos import servers
+from tests.independent import node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +64,7 @@ PROGRAMS = {
     "postgresql": ("PostgreSQL's programs and psycopg", servers.has_postgresql),
     "pgbouncer": ("pgbouncer and psycopg", servers.has_pgbouncer),
     "mariadb": ("MariaDB's programs and mysqlclient", servers.has_mariadb),
+    "oidc-provider": ("Node.js 20 or newer, and oidc-provider from npm", node.has_oidc_provider),
 }
 
 

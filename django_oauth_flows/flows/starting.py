@@ -162,6 +162,7 @@ def _checked_scopes(provider: Provider, scopes: Iterable[str] | None, reconnect:
 def _seal_pending(request: AuthorizationRequest, pending: PendingAuthorization) -> None:
     request.seal("code_verifier", pending.code_verifier)
     request.seal("nonce", pending.nonce)
+    request.seal("dpop_key", pending.dpop_key)
     if pending.temporary_credentials is not None:
         request.seal("temporary_token", pending.temporary_credentials.token)
         request.seal("temporary_token_secret", pending.temporary_credentials.token_secret)

@@ -34,8 +34,12 @@ def _key(default: Any, reader: Callable[[str, Any], Any], help_text: str) -> Any
     return field(default=default, metadata={"read": reader, "help": help_text})
 
 
-ENDPOINT_KEYS = frozenset({"refresh_endpoint", "second_exchange"})
+ENDPOINT_KEYS = frozenset({"refresh_endpoint", "second_exchange", "mtls_endpoint_aliases"})
 """Keys that name an endpoint which receives secrets: they are part of a provider's fingerprint."""
+
+
+MTLS_ALIASES = ("token_endpoint", "pushed_authorization_request_endpoint", "revocation_endpoint", "userinfo_endpoint")
+"""Endpoints that may be elsewhere for a client that shows a certificate. RFC 8705 §5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,11 @@ class Dialect:
         "margin be long.",
     )  # fmt: skip
 
+    mtls_endpoint_aliases: Pairs = _key(
+        (), read.endpoints(*MTLS_ALIASES),
+        "Where these are for a client that shows a certificate (RFC 8705); they are part of the fingerprint.",
+    )  # fmt: skip
+
     # Revocation
     revocation_request_method: Literal["POST", "GET", "DELETE"] = _key(
         "POST", read.one_of("POST", "GET", "DELETE"), "GET and DELETE put the parameters into the query.",
@@ -300,6 +309,10 @@ class Dialect:
                 changes[name] = tuple((key, fill(text, values)) for key, text in getattr(self, name))
         if "{" in self.refresh_endpoint:
             changes["refresh_endpoint"] = fill(self.refresh_endpoint, values)
+        if any("{" in url for _, url in self.mtls_endpoint_aliases):
+            changes["mtls_endpoint_aliases"] = tuple(
+                (name, fill(url, values)) for name, url in self.mtls_endpoint_aliases
+            )
         if self.second_exchange is not None:
             changes["second_exchange"] = replace(
                 self.second_exchange, endpoint=fill(self.second_exchange.endpoint, values)
@@ -317,6 +330,7 @@ class Dialect:
         named = {"refresh_endpoint": self.refresh_endpoint}
         if self.second_exchange is not None:
             named["second_exchange"] = self.second_exchange.endpoint
+        named |= {f"mtls_endpoint_aliases.{name}": url for name, url in self.mtls_endpoint_aliases}
         return {name: url for name, url in named.items() if url}
 
     @property
