@@ -96,3 +96,26 @@ def test_the_admin_from_right_to_left(
     page = window.open("/admin/oauth_flows/" + path.format(pk=connection.pk, provider=connection.provider_id))
     assert page.get_attribute("html", "dir") == "rtl"
     examine(window, f"admin-{path.partition('/')[0]}-{path.strip('/').rpartition('/')[2]}-ar")
+
+
+def test_an_address_reads_from_left_to_right_in_the_admin(
+    window_for: Callable[[User], Window], make_user: Callable[..., User], provider: Provider
+) -> None:
+    window = window_for(make_user("root", is_staff=True, is_superuser=True))
+    speak(window, "ar")
+    page = window.open(f"/admin/oauth_flows/provider/{provider.pk}/change/")
+    shown = page.locator(".field-redirect_uri .readonly")
+    assert shown.inner_text().endswith("/oauth/callback/fake/")
+    first, last = shown.evaluate(LEFT_EDGES)
+    assert first < last
+
+
+LEFT_EDGES = """element => {
+    const text = document.createTreeWalker(element, NodeFilter.SHOW_TEXT).nextNode(), range = document.createRange();
+    return [0, text.length - 1].map(place => {
+        range.setStart(text, place);
+        range.setEnd(text, place + 1);
+        return range.getBoundingClientRect().left;
+    });
+}"""
+"""Where the first and the last letter of an element stand on the screen."""
