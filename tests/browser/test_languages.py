@@ -99,14 +99,13 @@ def test_the_admin_from_right_to_left(
 
 
 def test_an_address_reads_from_left_to_right_in_the_admin(
-    window_for: Callable[[User], Window], make_user: Callable[..., User], provider: Provider
+    window_for: Callable[[User], Window], make_user: Callable[..., User], connection: Connection
 ) -> None:
+    Connection.objects.update(label="https://as.example/ada/")
     window = window_for(make_user("root", is_staff=True, is_superuser=True))
     speak(window, "ar")
-    page = window.open(f"/admin/oauth_flows/provider/{provider.pk}/change/")
-    shown = page.locator(".field-redirect_uri .readonly")
-    assert shown.inner_text().endswith("/oauth/callback/fake/")
-    first, last = shown.evaluate(LEFT_EDGES)
+    page = window.open(f"/admin/oauth_flows/connection/{connection.pk}/change/")
+    first, last = page.locator(".field-account .readonly").evaluate(LEFT_EDGES)
     assert first < last
 
 
