@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.authenticating import httpx_auth, requests_auth
     from django_oauth_flows.flows.calling import access_token, client_session, session
     from django_oauth_flows.flows.completing import complete_authorization
+    from django_oauth_flows.flows.devices import (
+        cancel_device_authorization,
+        poll_device_authorization,
+        start_device_authorization,
+    )
     from django_oauth_flows.flows.discovering import add_discovered_provider, discover, rediscover
     from django_oauth_flows.flows.fleet import refresh_due
     from django_oauth_flows.flows.importing import import_connection
@@ -49,6 +54,7 @@ _HOMES = {
     "astart_authorization": "twins",
     "atransfer": "twins",
     "client_session": "calling",
+    "cancel_device_authorization": "devices",
     "complete_authorization": "completing",
     "deliver_webhooks": "webhooks",
     "discover": "discovering",
@@ -58,6 +64,7 @@ _HOMES = {
     "httpx_auth": "authenticating",
     "import_connection": "importing",
     "parked": "parking",
+    "poll_device_authorization": "devices",
     "prune": "pruning",
     "rediscover": "discovering",
     "redirect_uri": "starting",
@@ -71,6 +78,7 @@ _HOMES = {
     "settle_restored": "restoring",
     "shares_grant": "sharing",
     "start_authorization": "starting",
+    "start_device_authorization": "devices",
     "transfer": "transferring",
     "work_off_revocations": "revocations",
 }
@@ -86,6 +94,7 @@ __all__ = [
     "arevoke",
     "astart_authorization",
     "atransfer",
+    "cancel_device_authorization",
     "client_session",
     "complete_authorization",
     "deliver_webhooks",
@@ -96,6 +105,7 @@ __all__ = [
     "httpx_auth",
     "import_connection",
     "parked",
+    "poll_device_authorization",
     "prune",
     "redirect_uri",
     "rediscover",
@@ -109,6 +119,7 @@ __all__ = [
     "settle_restored",
     "shares_grant",
     "start_authorization",
+    "start_device_authorization",
     "transfer",
     "work_off_revocations",
 ]

@@ -46,8 +46,7 @@ def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float)
     ``in_doubt``, whatever they say, if the answer to the first presentation was lost.
     """
     connection, provider, token = snapshot.connection, snapshot.provider, snapshot.token
-    own_token = connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS  # nothing of a user's is sent
-    if not own_token and token.configuration_fingerprint != provider.fingerprint(connection.parameters):
+    if not connection.is_own and token.configuration_fingerprint != provider.fingerprint(connection.parameters):
         raise ConfigurationError(
             "The provider's endpoints or client were changed since this account was connected.",
             code="provider_changed",
@@ -89,6 +88,8 @@ def _request(snapshot: Snapshot, registration: ClientRegistration, *, seconds: f
     reach(Failpoint.BEFORE_REQUEST)
     if connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
         return flow.client_credentials(scopes=connection.requested_scopes)
+    if connection.grant_type == Connection.GrantType.JWT_BEARER:
+        return flow.jwt_bearer(scopes=connection.requested_scopes, subject=connection.acts_for)
     if refresh_token is None:
         raise ConfigurationError("There is no refresh token.", code="provider_misconfigured")
     return flow.refresh(refresh_token)

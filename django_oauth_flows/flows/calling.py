@@ -149,7 +149,7 @@ def _credentials(snapshot: Snapshot) -> Credentials:
     try:
         return _opened(snapshot)
     except DecryptionError:
-        if snapshot.connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
+        if snapshot.connection.is_own:
             return _opened(reissued(snapshot))
         needs_reauthorization(snapshot, Connection.Reason.UNDECRYPTABLE)
         raise ReauthorizationRequiredError(

@@ -30,7 +30,9 @@ class ServerMetadata:
     token_endpoint: str = ""
     temporary_credential_endpoint: str = ""  # RFC 5849 §2.1; OAuth 1.0a only
     pushed_authorization_request_endpoint: str = ""  # RFC 9126 §5; set: every request is pushed
+    device_authorization_endpoint: str = ""  # RFC 8628 §4
     revocation_endpoint: str = ""
+    introspection_endpoint: str = ""  # RFC 7662
     userinfo_endpoint: str = ""
     refresh_endpoint: str = ""  # where it is not the token endpoint
     issuer: str = ""

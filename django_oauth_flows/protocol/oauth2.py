@@ -18,6 +18,8 @@ from oauthlib.oauth2 import BackendApplicationClient, WebApplicationClient
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
 from django_oauth_flows.protocol.authorization_request import in_dialect, redirect_uri_of, scope_parameters
 from django_oauth_flows.protocol.bearing import put_constants, put_token
+from django_oauth_flows.protocol.device import GRANT_TYPE as DEVICE_GRANT
+from django_oauth_flows.protocol.device import authorize_device
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.id_token import wants_id_token
 from django_oauth_flows.protocol.identity import find_identity
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     import requests
 
+    from django_oauth_flows.protocol.device import DeviceAuthorization
     from django_oauth_flows.protocol.dialect import Dialect, SecondExchange
     from django_oauth_flows.protocol.dialect_values import Pairs
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, TokenResponse
@@ -130,6 +133,22 @@ class OAuth2Flow:
             scope=self.registration.scope_separator.join(scopes) or None, include_client_id=False
         )
         return self._tokens(body, self.registration.dialect.token_parameters, {})
+
+    def authorize_device(self, *, scopes: Sequence[str]) -> DeviceAuthorization:
+        """Ask for a code that the user enters on another device. RFC 8628 §3.1."""
+        registration, dialect = self.registration, self.registration.dialect
+        asked = list(scope_parameters(scopes, registration.scope_separator, dialect).items())
+        return authorize_device(registration, scopes=asked, resources=_resources(dialect))
+
+    def device_tokens(self, device_code: Secret) -> TokenResponse:
+        """Ask once whether the user has entered the code. RFC 8628 §3.4.
+
+        Raises :class:`TokenEndpointError`, whose ``error`` says what to do: ``authorization_pending``, ``slow_down``, ….
+        """
+        dialect = self.registration.dialect
+        body = urlencode([("grant_type", DEVICE_GRANT), ("device_code", device_code.reveal())])
+        tokens = self._tokens(body, dialect.token_parameters, {})
+        return tokens if dialect.second_exchange is None else self._swapped(tokens, dialect.second_exchange)
 
     def revoke(self, token: Secret, *, hint: Literal["refresh_token", "access_token"]) -> RevocationResult:
         """Revoke one token; a server that does not know it says so with success. RFC 7009 §2."""

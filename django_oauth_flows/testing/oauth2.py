@@ -47,6 +47,18 @@ class FakeGrant:
     refresh: dict[str, float] = field(default_factory=dict)  # token → when it was rotated away, 0 while current
 
 
+@dataclass(slots=True)
+class FakeDevice:
+    """One code that waits to be entered."""
+
+    user_code: str
+    scopes: str
+    interval: float
+    expires_at: float  # monotonic, as is the next one
+    polled_at: float = 0.0
+    decision: str = ""  # "approved", or "access_denied"
+
+
 class OAuth2Server:
     """State and switches of one authorization server."""
 
@@ -75,6 +87,10 @@ class OAuth2Server:
         self.id_token: Callable[[FakeGrant, str, str], str | None] | None = None  # for a grant, access token and code
         self.grants: list[FakeGrant] = []
         self._codes: dict[str, dict[str, str]] = {}
+        self.device_interval: Any = 5  # what is said; a poll that comes sooner is told to slow down, whatever is said
+        self.device_expires_in: Any = 1800
+        self.change_device: Callable[[dict[str, Any]], None] = lambda _: None  # edits what the device is answered
+        self.devices: dict[str, FakeDevice] = {}  # by device code
 
     def authorize(self, request: Received) -> Answer:
         """Redirect back at once, as if the user had consented (or denied)."""
@@ -111,7 +127,7 @@ class OAuth2Server:
         return Answer(201, {"request_uri": request_uri, "expires_in": 60})
 
     def token(self, request: Received) -> Answer:
-        """Answer the three grants of RFC 6749 that the package uses."""
+        """Answer the grants that the package uses."""
         form = request.form
         if self._client(request, form) is not True:
             return Answer(401, {"error": "invalid_client"})
@@ -124,7 +140,37 @@ class OAuth2Server:
                 grant = FakeGrant(form.get("scope", ""), "client")
                 self.grants.append(grant)
                 return self._tokens(grant, refreshable=False)
+            case "urn:ietf:params:oauth:grant-type:device_code":
+                return self._by_device_code(form)
         return Answer(400, {"error": "unsupported_grant_type"})
+
+    def device(self, request: Received) -> Answer:
+        """Give out a code to be entered on another device. RFC 8628 §3.2."""
+        form = request.form
+        if self._client(request, form) is not True:
+            return Answer(401, {"error": "invalid_client"})
+        if form.get("client_id") != self.client_id:
+            return Answer(400, {"error": "invalid_request"})
+        user_code = "-".join("".join(secrets.choice("BCDFGHJKLMNPQRSTVWXZ") for _ in range(4)) for _ in range(2))
+        page = f"{self.issuer}/activate"
+        body: dict[str, Any] = {
+            "device_code": canary("device_code"),
+            "user_code": user_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?user_code={user_code}",
+            "expires_in": self.device_expires_in,
+            "interval": self.device_interval,
+        }
+        interval = self.device_interval if isinstance(self.device_interval, (int, float)) else 5
+        lifetime = self.device_expires_in if isinstance(self.device_expires_in, (int, float)) else 1800
+        known = FakeDevice(user_code, form.get("scope", ""), interval, time.monotonic() + lifetime)
+        self.devices[body["device_code"]] = known
+        self.change_device(body)
+        return Answer(200, body)
+
+    def decide(self, user_code: str, decision: str = "approved") -> None:
+        """Enter a user code, as if on another device, and approve, or decide for ``access_denied``."""
+        next(device for device in self.devices.values() if device.user_code == user_code).decision = decision
 
     def revoke(self, request: Received) -> Answer:
         """Revoke a token, or its whole grant. RFC 7009."""
@@ -211,6 +257,25 @@ class OAuth2Server:
         grant = FakeGrant(scopes, self.subject, nonce=asked.get("nonce", ""))
         self.grants.append(grant)
         return self._tokens(grant, refreshable=self.issues_refresh_tokens, for_code=form["code"])
+
+    def _by_device_code(self, form: dict[str, str]) -> Answer:
+        """Answer one poll. RFC 8628 §3.5."""
+        now, device = time.monotonic(), self.devices.get(form.get("device_code", ""))
+        if device is None:
+            return Answer(400, {"error": "invalid_grant"})
+        if now >= device.expires_at:
+            return Answer(400, {"error": "expired_token"})
+        is_early, device.polled_at = bool(device.polled_at) and now - device.polled_at < device.interval, now
+        if is_early:
+            device.interval += 5
+            return Answer(400, {"error": "slow_down"})
+        if device.decision != "approved":
+            return Answer(400, {"error": device.decision or "authorization_pending"})
+        del self.devices[form["device_code"]]
+        scopes = device.scopes if self.granted_scopes is None else self.granted_scopes
+        grant = FakeGrant(scopes, self.subject)
+        self.grants.append(grant)
+        return self._tokens(grant, refreshable=self.issues_refresh_tokens)
 
     def _challenge(self, verifier: str) -> str | None:
         """Return the challenge that a verifier answers. RFC 7636 §4.6."""
