@@ -80,7 +80,7 @@ def authorize_device(
 
 def approved(registration: ClientRegistration, device_code: Secret, scopes: Sequence[str]) -> AuthorizationResponse:
     """Return what an ID token that comes with a device code's tokens is compared with: no redirect, and so no nonce."""
-    return AuthorizationResponse(PendingAuthorization(registration, "", tuple(scopes)), device_code)
+    return AuthorizationResponse(PendingAuthorization(registration, "", tuple(scopes), by_device=True), device_code)
 
 
 def _read(response: ProtocolResponse, *, internal: bool) -> DeviceAuthorization:

@@ -158,6 +158,7 @@ class PendingAuthorization:
     code_verifier: Secret | None = None
     nonce: Secret | None = None  # OpenID Connect: ties the ID token to this dance
     temporary_credentials: TemporaryCredentials | None = None
+    by_device: bool = False  # RFC 8628: no redirect has carried a nonce there and back
 
 
 @dataclass(frozen=True, slots=True)
