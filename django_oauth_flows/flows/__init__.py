@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from django_oauth_flows.flows.authenticating import httpx_auth, requests_auth
-    from django_oauth_flows.flows.calling import access_token, client_session, session
+    from django_oauth_flows.flows.calling import access_token, client_session, service_session, session
     from django_oauth_flows.flows.completing import complete_authorization
     from django_oauth_flows.flows.devices import (
         cancel_device_authorization,
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
         start_device_authorization,
     )
     from django_oauth_flows.flows.discovering import add_discovered_provider, discover, rediscover
+    from django_oauth_flows.flows.exchanging import exchange_token
     from django_oauth_flows.flows.fleet import refresh_due
     from django_oauth_flows.flows.importing import import_connection
+    from django_oauth_flows.flows.introspecting import introspect
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
     from django_oauth_flows.flows.pruning import prune
     from django_oauth_flows.flows.refreshing import refresh
@@ -61,8 +63,10 @@ _HOMES = {
     "drop_expired_parked": "parking",
     "drop_parked": "parking",
     "drop_parked_of": "parking",
+    "exchange_token": "exchanging",
     "httpx_auth": "authenticating",
     "import_connection": "importing",
+    "introspect": "introspecting",
     "parked": "parking",
     "poll_device_authorization": "devices",
     "prune": "pruning",
@@ -75,6 +79,7 @@ _HOMES = {
     "revoke_all": "revoking",
     "safe_next_url": "returning",
     "session": "calling",
+    "service_session": "calling",
     "settle_restored": "restoring",
     "shares_grant": "sharing",
     "start_authorization": "starting",
@@ -102,8 +107,10 @@ __all__ = [
     "drop_expired_parked",
     "drop_parked",
     "drop_parked_of",
+    "exchange_token",
     "httpx_auth",
     "import_connection",
+    "introspect",
     "parked",
     "poll_device_authorization",
     "prune",
@@ -115,6 +122,7 @@ __all__ = [
     "revoke",
     "revoke_all",
     "safe_next_url",
+    "service_session",
     "session",
     "settle_restored",
     "shares_grant",

@@ -47,11 +47,7 @@ def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float)
     """
     connection, provider, token = snapshot.connection, snapshot.provider, snapshot.token
     if not connection.is_own and token.configuration_fingerprint != provider.fingerprint(connection.parameters):
-        raise ConfigurationError(
-            "The provider's endpoints or client were changed since this account was connected.",
-            code="provider_changed",
-            hint="Undo the change, or let the user reconnect: a token is only sent to the server that issued it.",
-        )
+        raise provider_changed()
     deadline = time.monotonic() + seconds
     try:
         return _as_either_client(snapshot, registration, deadline=deadline)
@@ -63,6 +59,15 @@ def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float)
     except OAuthFlowsError as error:
         error.in_doubt = True  # the first presentation may have been the one that counted, and its answer is gone
         raise
+
+
+def provider_changed() -> ConfigurationError:
+    """Return the error of a token that would go to another server, or by another client, than it came from."""
+    return ConfigurationError(
+        "The provider's endpoints or client were changed since this account was connected.",
+        code="provider_changed",
+        hint="Undo the change, or let the user reconnect: a token is only sent to the server that issued it.",
+    )
 
 
 def _as_either_client(snapshot: Snapshot, registration: ClientRegistration, *, deadline: float) -> TokenResponse:

@@ -16,6 +16,7 @@ from django_oauth_flows.flows.answers import answer_of
 from django_oauth_flows.flows.binding import check_binding, check_standing
 from django_oauth_flows.flows.confirming import remember_login, verify_login
 from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
+from django_oauth_flows.flows.introspecting import with_lifetime
 from django_oauth_flows.flows.parking import is_waiting, park, question
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.storing import store, store_new
@@ -151,7 +152,7 @@ def settle(
     holding = holding_of(request, Identity(), user=user)
     try:
         claims = verify_login(response, tokens, request, elapsed=time.monotonic() - began)
-        grant = remember_login(grant, claims)
+        grant = with_lifetime(remember_login(grant, claims), registration)
         flow = flow_for(replace(registration, kept=as_variables(grant.extra)))
         identity = flow.identify(grant.credentials, tokens.extra, claims)
         holding = holding_of(request, identity, user=user)

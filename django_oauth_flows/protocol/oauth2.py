@@ -16,11 +16,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from oauthlib.oauth2 import BackendApplicationClient, WebApplicationClient
 
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
+from django_oauth_flows.protocol.assertions import GRANT_TYPE as JWT_BEARER_GRANT
+from django_oauth_flows.protocol.assertions import grant_assertion
 from django_oauth_flows.protocol.authorization_request import in_dialect, redirect_uri_of, scope_parameters
 from django_oauth_flows.protocol.bearing import put_constants, put_token
 from django_oauth_flows.protocol.device import GRANT_TYPE as DEVICE_GRANT
 from django_oauth_flows.protocol.device import authorize_device
 from django_oauth_flows.protocol.endpoints import endpoint_of
+from django_oauth_flows.protocol.exchange import exchanged
 from django_oauth_flows.protocol.id_token import wants_id_token
 from django_oauth_flows.protocol.identity import find_identity
 from django_oauth_flows.protocol.identity_document import userinfo_request
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.protocol.device import DeviceAuthorization
     from django_oauth_flows.protocol.dialect import Dialect, SecondExchange
     from django_oauth_flows.protocol.dialect_values import Pairs
+    from django_oauth_flows.protocol.exchange import ExchangedToken, ExchangeRequest
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, TokenResponse
 
 PLAIN = frozenset({"request"})
@@ -133,6 +137,26 @@ class OAuth2Flow:
             scope=self.registration.scope_separator.join(scopes) or None, include_client_id=False
         )
         return self._tokens(body, self.registration.dialect.token_parameters, {})
+
+    def jwt_bearer(self, *, scopes: Sequence[str] = (), subject: str = "") -> TokenResponse:
+        """Ask for a token of ``subject``, or of the client itself, by an assertion that is made for this request. RFC 7523 §2.1.
+
+        The assertion says who the client is: a public one authenticates by nothing else.
+        """
+        registration = self.registration
+        parameters = {
+            "grant_type": JWT_BEARER_GRANT,
+            "assertion": grant_assertion(registration, scopes=scopes, subject=subject),
+        }
+        if scopes:
+            parameters["scope"] = registration.scope_separator.join(scopes)
+        is_known = registration.token_endpoint_auth_method != "none"
+        return self._tokens(urlencode(parameters), registration.dialect.token_parameters, {}, authenticates=is_known)
+
+    def exchange_token(self, subject_token: Secret, asked: ExchangeRequest) -> ExchangedToken:
+        """Swap an access token for one that is meant for others. RFC 8693 §2.1."""
+        tokens = self._tokens(urlencode(asked.parameters(self.registration, subject_token)), (), {})
+        return exchanged(tokens, asked)
 
     def authorize_device(self, *, scopes: Sequence[str]) -> DeviceAuthorization:
         """Ask for a code that the user enters on another device. RFC 8628 §3.1."""

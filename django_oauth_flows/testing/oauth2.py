@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from django_oauth_flows.testing.server import Received
 
 
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+
+
 def canary(kind: str) -> str:
     """Return a secret that a scan for ``canary_`` finds wherever it turns up."""
     return f"canary_{kind}_{secrets.token_hex(16)}"
@@ -68,6 +74,7 @@ class OAuth2Server:
         self.client_secret = canary("client_secret")
         self.public = False
         self.client_jwk: dict[str, str] | None = None  # the public key that client assertions are verified with
+        self.assertion_audience = ""  # whom assertions that are grants must be for, if not the issuer
         self._assertions: set[str] = set()
         self.requires_par = False
         self.pushed: dict[str, dict[str, str]] = {}
@@ -129,19 +136,19 @@ class OAuth2Server:
     def token(self, request: Received) -> Answer:
         """Answer the grants that the package uses."""
         form = request.form
-        if self._client(request, form) is not True:
+        by_assertion = form.get("grant_type") == JWT_BEARER and not request.headers.get("authorization")
+        if not by_assertion and self._client(request, form) is not True:
             return Answer(401, {"error": "invalid_client"})
-        match form.get("grant_type"):
-            case "authorization_code":
-                return self._by_code(form)
-            case "refresh_token":
-                return self._by_refresh_token(form)
-            case "client_credentials":
-                grant = FakeGrant(form.get("scope", ""), "client")
-                self.grants.append(grant)
-                return self._tokens(grant, refreshable=False)
-            case "urn:ietf:params:oauth:grant-type:device_code":
-                return self._by_device_code(form)
+        answers = {
+            "authorization_code": self._by_code,
+            "refresh_token": self._by_refresh_token,
+            "client_credentials": self._for_client,
+            DEVICE_CODE: self._by_device_code,
+            JWT_BEARER: self._by_assertion,
+            TOKEN_EXCHANGE: self._by_token,
+        }
+        if (act := answers.get(form.get("grant_type", ""))) is not None:
+            return act(form)
         return Answer(400, {"error": "unsupported_grant_type"})
 
     def device(self, request: Received) -> Answer:
@@ -223,27 +230,31 @@ class OAuth2Server:
 
     def _asserts(self, form: dict[str, str]) -> bool:
         """Verify a client assertion: made by the client, for this issuer alone, for once, and for a minute. RFC 7523 §3."""
+        claims = self._claims(form["client_assertion"], audience=self.issuer)
+        known = form.get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        return claims is not None and known and claims["sub"] == self.client_id == form.get("client_id")
+
+    def _claims(self, assertion: str, *, audience: str) -> dict[str, Any] | None:
+        """Return the claims of an assertion that the client has made for ``audience`` alone, for once; None for another."""
         import jwt
 
-        assertion = form["client_assertion"]
         key = self.client_secret if self.client_jwk is None else jwt.PyJWK(self.client_jwk).key
         algorithms = ["HS256"] if self.client_jwk is None else [self.client_jwk["alg"]]
         try:
-            claims = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 assertion,
                 key,
                 algorithms=algorithms,
-                audience=self.issuer,
+                audience=audience,
                 issuer=self.client_id,
                 options={"require": ["iss", "sub", "aud", "jti", "iat", "exp"], "strict_aud": True},
             )
         except jwt.InvalidTokenError:
-            return False
+            return None
         is_new = claims["jti"] not in self._assertions
         self._assertions.add(claims["jti"])
-        known = form.get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
         is_short = claims["exp"] - claims["iat"] <= 60  # noqa: PLR2004 - seconds
-        return is_new and known and is_short and claims["sub"] == self.client_id == form.get("client_id")
+        return claims if is_new and is_short else None
 
     def _by_code(self, form: dict[str, str]) -> Answer:
         asked = self._codes.pop(form.get("code", ""), None)
@@ -257,6 +268,45 @@ class OAuth2Server:
         grant = FakeGrant(scopes, self.subject, nonce=asked.get("nonce", ""))
         self.grants.append(grant)
         return self._tokens(grant, refreshable=self.issues_refresh_tokens, for_code=form["code"])
+
+    def _by_assertion(self, form: dict[str, str]) -> Answer:
+        """Answer an assertion of the client that is signed with its key. RFC 7523 §3.1."""
+        claims = self._claims(form.get("assertion", ""), audience=self.assertion_audience or self.issuer)
+        if claims is None or self.client_jwk is None:
+            return Answer(400, {"error": "invalid_grant"})
+        grant = FakeGrant(str(claims.get("scope", "")), str(claims["sub"]))
+        self.grants.append(grant)
+        return self._tokens(grant, refreshable=False)
+
+    def _by_token(self, form: dict[str, str]) -> Answer:
+        """Swap an access token of ours for one that is meant for others. RFC 8693 §2.2."""
+        if form.get("subject_token_type") != ACCESS_TOKEN:
+            return Answer(400, {"error": "invalid_request"})
+        present = self.grant_of(form.get("subject_token", ""))
+        if present is None:
+            return Answer(400, {"error": "invalid_request"})
+        grant = FakeGrant(form.get("scope", present.scopes), present.subject)
+        self.grants.append(grant)
+        answer = self._tokens(grant, refreshable=False)
+        assert isinstance(answer.body, dict)  # noqa: S101 - made just now
+        answer.body["issued_token_type"] = ACCESS_TOKEN
+        return answer
+
+    def introspect(self, request: Received) -> Answer:
+        """Say what an access token is worth. RFC 7662 §2.2."""
+        form = request.form
+        if self._client(request, form) is not True:
+            return Answer(401, {"error": "invalid_client"})
+        grant, now = self.grant_of(form.get("token", "")), time.time()
+        if grant is None:
+            return Answer(200, {"active": False})
+        left = grant.access[form["token"]] - time.monotonic()
+        return Answer(200, {"active": True, "scope": grant.scopes, "exp": int(now + left), "iat": int(now)})
+
+    def _for_client(self, form: dict[str, str]) -> Answer:
+        grant = FakeGrant(form.get("scope", ""), "client")
+        self.grants.append(grant)
+        return self._tokens(grant, refreshable=False)
 
     def _by_device_code(self, form: dict[str, str]) -> Answer:
         """Answer one poll. RFC 8628 §3.5."""
