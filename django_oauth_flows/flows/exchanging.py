@@ -50,7 +50,7 @@ def exchange_token(
     asked = ExchangeRequest(_names(audience), _names(resource), tuple(dict.fromkeys(scopes)))
     snapshot = usable(connection.pk, min_validity=min_validity)
     token = snapshot.token
-    if token.configuration_fingerprint != snapshot.provider.fingerprint(snapshot.connection.parameters):
+    if token.configuration_fingerprint != snapshot.configured.fingerprint(snapshot.connection.parameters):
         raise provider_changed()
     flow = flow_for(registration_of(snapshot))
     if not isinstance(flow, OAuth2Flow):

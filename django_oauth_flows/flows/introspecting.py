@@ -96,7 +96,7 @@ def introspect(connection: Connection) -> TokenState:
     """
     snapshot = read(connection.pk)
     check_servable(snapshot)
-    if snapshot.token.configuration_fingerprint != snapshot.provider.fingerprint(snapshot.connection.parameters):
+    if snapshot.token.configuration_fingerprint != snapshot.configured.fingerprint(snapshot.connection.parameters):
         raise provider_changed()
     registration = registration_of(snapshot)
     if not registration.server.introspection_endpoint:
