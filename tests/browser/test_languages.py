@@ -9,7 +9,7 @@ import pytest
 
 from django_oauth_flows import flows
 from django_oauth_flows.models import Connection, Provider, Token
-from django_oauth_flows.testing.factories import make_connection, shift_expiry
+from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
 from tests.browser.conftest import WIDTHS
 from tests.browser.test_admin_pages import examine
 
@@ -85,6 +85,18 @@ def test_the_other_pages_from_right_to_left(window: Window, provider: Provider, 
     window.open("/oauth/callback/fake/?code=x&state=y")
     window.said.clear()  # the browser mentions the status of the page
     window.examine("refused-ar")
+
+
+def test_the_page_with_a_code_from_right_to_left(window: Window, fake: FakeProvider) -> None:
+    fake.oauth2.device_interval = 60  # no page may move on while it is examined
+    make_provider(fake, device_authorization_endpoint=f"{fake.url}/device", offers_device_flow=True)
+    speak(window, "ar")
+    page = window.open("/oauth/")
+    window.press("الاتصال بـ Fake بجهاز آخر")
+    for shown in (page.locator("dd a").first, page.locator(".oauth-user-code")):
+        first, last = shown.evaluate(LEFT_EDGES)
+        assert first < last
+    window.examine("device-ar")
 
 
 @pytest.mark.parametrize("path", ["provider/add/", "provider/{provider}/change/", "connection/{pk}/change/"])
