@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.returning import safe_next_url
     from django_oauth_flows.flows.revocations import work_off_revocations
     from django_oauth_flows.flows.revoking import revoke, revoke_all
+    from django_oauth_flows.flows.rotating import finish_rotation, rotate_private_key
+    from django_oauth_flows.flows.scopes import lacking_required_scopes
     from django_oauth_flows.flows.sharing import shares_grant
     from django_oauth_flows.flows.starting import redirect_uri, start_authorization
     from django_oauth_flows.flows.transferring import transfer
@@ -55,8 +57,10 @@ _HOMES = {
     "drop_expired_parked": "parking",
     "drop_parked": "parking",
     "drop_parked_of": "parking",
+    "finish_rotation": "rotating",
     "httpx_auth": "authenticating",
     "import_connection": "importing",
+    "lacking_required_scopes": "scopes",
     "parked": "parking",
     "prune": "pruning",
     "rediscover": "discovering",
@@ -66,6 +70,7 @@ _HOMES = {
     "requests_auth": "authenticating",
     "revoke": "revoking",
     "revoke_all": "revoking",
+    "rotate_private_key": "rotating",
     "safe_next_url": "returning",
     "session": "calling",
     "settle_restored": "restoring",
@@ -93,8 +98,10 @@ __all__ = [
     "drop_expired_parked",
     "drop_parked",
     "drop_parked_of",
+    "finish_rotation",
     "httpx_auth",
     "import_connection",
+    "lacking_required_scopes",
     "parked",
     "prune",
     "redirect_uri",
@@ -104,6 +111,7 @@ __all__ = [
     "requests_auth",
     "revoke",
     "revoke_all",
+    "rotate_private_key",
     "safe_next_url",
     "session",
     "settle_restored",

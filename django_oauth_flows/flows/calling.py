@@ -70,7 +70,7 @@ def client_session(provider: Provider, *, scopes: Iterable[str] | None = None) -
     :func:`session`'s does. RFC 6749 §4.4.
     """
     wanted = provider.scopes if scopes is None else tuple(dict.fromkeys(scopes))
-    if any(scope not in {*provider.scopes, *provider.allowed_scopes} for scope in wanted):
+    if not provider.known_scopes.issuperset(wanted):
         raise ScopeNotAllowed(f"A scope that {provider} does not list was asked for.")
     if provider.protocol != Provider.Protocol.OAUTH2:
         raise ConfigurationError("Client credentials need an OAuth 2 provider.", code="provider_misconfigured")

@@ -20,7 +20,7 @@ LIFETIME = 60
 def client_assertion(registration: ClientRegistration) -> str:
     """Return a fresh assertion for this server alone: its audience is the issuer, wherever the request goes.
 
-    A server that names another's token endpoint as its own could otherwise have us sign what the other one accepts.
+    The dialect may name the token endpoint instead, for servers that want no other. A server that names another's token endpoint as its own could otherwise have us sign what the other one accepts.
     Raises :class:`ConfigurationError`: ``provider_misconfigured`` without an issuer, ``private_key_missing``,
     ``private_key_invalid``, ``client_secret_missing``.
     """
@@ -42,21 +42,27 @@ def client_assertion(registration: ClientRegistration) -> str:
             code="private_key_missing",
             hint="Paste a private key in the admin, and register our JWKS address at the service.",
         )
-    return sign_jwt(registration.private_key, claims)
+    return sign_jwt(registration.private_key, claims, algorithm=registration.dialect.token_endpoint_auth_signing_alg)
 
 
-def _claims(registration: ClientRegistration) -> dict[str, Any]:
+def _audience(registration: ClientRegistration) -> str:
+    if registration.dialect.client_assertion_audience == "token_endpoint":
+        return registration.server.token_endpoint
     if not registration.server.issuer:
         raise ConfigurationError(
             f"Provider {registration.name} has no issuer to make a client assertion for.",
             code="provider_misconfigured",
             hint="Enter the service's issuer, exactly as its metadata names it.",
         )
+    return registration.server.issuer
+
+
+def _claims(registration: ClientRegistration) -> dict[str, Any]:
     now = int(time.time())
     return {
         "iss": registration.client_id,
         "sub": registration.client_id,
-        "aud": registration.server.issuer,
+        "aud": _audience(registration),
         "jti": secrets.token_urlsafe(32),
         "iat": now,
         "exp": now + LIFETIME,

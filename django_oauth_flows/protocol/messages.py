@@ -76,7 +76,7 @@ class ClientRegistration:
     ] = "client_secret_basic"
     scope_separator: str = " "
     code_challenge_method: Literal["S256", "plain", ""] = "S256"
-    response_mode: Literal["query", "form_post"] = "query"
+    response_mode: Literal["query", "form_post", "jwt", "query.jwt", "form_post.jwt"] = "query"
     signature_method: str = "HMAC-SHA1"  # OAuth 1.0a
     signature_placement: Literal["header", "query", "body"] = "header"
     realm: str = ""

@@ -18,10 +18,12 @@ from oauthlib.oauth2 import BackendApplicationClient, WebApplicationClient
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
 from django_oauth_flows.protocol.authorization_request import in_dialect, redirect_uri_of, scope_parameters
 from django_oauth_flows.protocol.bearing import put_constants, put_token
+from django_oauth_flows.protocol.details import PARAMETER as DETAILS
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.id_token import wants_id_token
 from django_oauth_flows.protocol.identity import find_identity
 from django_oauth_flows.protocol.identity_document import userinfo_request
+from django_oauth_flows.protocol.jar import signed_request
 from django_oauth_flows.protocol.kept import as_variables
 from django_oauth_flows.protocol.messages import Credentials, Identity, PendingAuthorization, RevocationResult
 from django_oauth_flows.protocol.par import pushed
@@ -75,13 +77,16 @@ class OAuth2Flow:
             **scope_parameters(scopes, registration.scope_separator, dialect),
             **challenge,
             **({"nonce": nonce.reveal()} if nonce else {}),
-            **({"response_mode": "form_post"} if registration.response_mode == "form_post" else {}),
+            **({"response_mode": registration.response_mode} if registration.response_mode != "query" else {}),
+            **({DETAILS: dialect.authorization_details} if dialect.authorization_details else {}),
             **dict(free(dialect.authorization_parameters, {"client_id": registration.client_id}, unreserved=PLAIN)),
         )
         pending = PendingAuthorization(
             registration, redirect_uri, tuple(scopes), state, code_verifier=verifier, nonce=nonce
         )
         url = "&".join([_as_before(url, endpoint), *(urlencode([pair]) for pair in _resources(dialect))])
+        if dialect.request_object_signing_alg:
+            url = signed_request(url, registration)
         if registration.server.pushed_authorization_request_endpoint:
             url = pushed(url, registration)
         return pending, in_dialect(url, endpoint, dialect)
