@@ -111,7 +111,6 @@ def test_a_reconnect_asks_for_what_was_granted(detailed: Provider, browser: Clie
     assert details_of(start(detailed, user, reconnect=Connection.objects.get())) == [ACCOUNTS]
 
 
-@pytest.mark.security("F14")
 @pytest.mark.parametrize("said", ["everything", [1], [{}], [{"type": 7}], {"type": "x"}])
 def test_nonsense_for_what_was_granted_is_nothing(
     said: Any, detailed: Provider, fake: FakeProvider, browser: Client, user: User
