@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
     from django_oauth_flows.flows.pruning import prune
     from django_oauth_flows.flows.refreshing import refresh
+    from django_oauth_flows.flows.registering import register_provider
     from django_oauth_flows.flows.restoring import settle_restored
     from django_oauth_flows.flows.returning import safe_next_url
     from django_oauth_flows.flows.revocations import work_off_revocations
@@ -70,6 +71,7 @@ _HOMES = {
     "requests_auth": "authenticating",
     "revoke": "revoking",
     "revoke_all": "revoking",
+    "register_provider": "registering",
     "rotate_private_key": "rotating",
     "safe_next_url": "returning",
     "session": "calling",
@@ -108,6 +110,7 @@ __all__ = [
     "rediscover",
     "refresh",
     "refresh_due",
+    "register_provider",
     "requests_auth",
     "revoke",
     "revoke_all",

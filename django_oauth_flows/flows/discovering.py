@@ -14,6 +14,8 @@ from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import DiscoveredMetadata, Provider
 from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
 from django_oauth_flows.protocol.discovery import discover as read_issuer
+from django_oauth_flows.protocol.discovery import ours
+from django_oauth_flows.protocol.jarm import SIGNED_MODES
 from django_oauth_flows.protocol.messages import TransportPolicy
 from django_oauth_flows.protocol.secret import Secret
 
@@ -41,10 +43,14 @@ def discover(issuer: str, *, internal: bool = False, deadline: float = 20.0) -> 
     three requests. Raises :class:`ConfigurationError` (``issuer_not_allowed``) and :class:`TokenEndpointError`:
     ``metadata_missing``, ``metadata_invalid``, ``discovered_issuer_mismatch``. OpenID Connect Discovery 1.0 §4, RFC 8414 §3.
     """
-    policy = TransportPolicy(
+    return columns_of(read_issuer(issuer, policy=policy_of(internal=internal, deadline=deadline)), internal=internal)
+
+
+def policy_of(*, internal: bool, deadline: float = 20.0) -> TransportPolicy:
+    """Return how to talk to an issuer that no row describes yet."""
+    return TransportPolicy(
         internal=internal, proxy=settings.proxy, ca_bundle=settings.ca_bundle, deadline=float(deadline)
     )
-    return _columns(read_issuer(issuer, policy=policy), internal=internal)
 
 
 def add_discovered_provider(
@@ -67,19 +73,24 @@ def add_discovered_provider(
     provider = Provider(slug=slug, name=name or slug, client_id=client_id, api_base_url=api_base_url, **found)
     if scopes is not None:
         provider.scopes = tuple(scopes)
-    if not client_secret:
-        provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
-    else:
+    if client_secret:
         provider.seal("client_secret", Secret(client_secret))
+    elif provider.token_endpoint_auth_method != Provider.AuthMethod.PRIVATE_KEY_JWT:
+        provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
+    validated(provider)
+    with transaction.atomic(using=router.db_for_write(Provider)):
+        provider.save()
+        note(provider, found)
+    return provider
+
+
+def validated(provider: Provider) -> None:
+    """Raise :class:`ConfigurationError` (``provider_misconfigured``) naming the first column that cannot be so."""
     try:
         provider.full_clean()
     except ValidationError as problems:
         column, messages = next(iter(problems.message_dict.items()))
         raise ConfigurationError(f"{column}: {messages[0]}", code="provider_misconfigured") from None
-    with transaction.atomic(using=router.db_for_write(Provider)):
-        provider.save()
-        _note(provider, found)
-    return provider
 
 
 def rediscover(provider: Provider) -> dict[str, tuple[str, str]]:
@@ -93,14 +104,15 @@ def rediscover(provider: Provider) -> dict[str, tuple[str, str]]:
     except OAuthFlowsError as error:
         DiscoveredMetadata.objects.filter(provider=provider).update(failure=error.code)
         raise
-    noted = _note(provider, found)
+    noted = note(provider, found)
     if noted.differences:
         facts = {"provider": str(provider.pk), "columns": sorted(noted.differences)}
         logger.warning("oauth_flows.metadata_changed", extra=facts)
     return noted.differences
 
 
-def _note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
+def note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
+    """Keep what the issuer has said, to compare the row with."""
     noted, _created = DiscoveredMetadata.objects.update_or_create(
         provider=provider,
         defaults={
@@ -113,10 +125,10 @@ def _note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
     return noted
 
 
-def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
+def columns_of(found: Discovered, *, internal: bool) -> dict[str, Any]:
+    """Return the columns of a ``Provider`` for what an issuer has said."""
     server = found.server
     verifiable = bool(server.jwks_uri)
-    algorithm = found.id_token_algorithm
     offered = found.scopes if found.scopes is not None else ("openid",) if verifiable else ()
     return {
         "issuer": server.issuer,
@@ -125,11 +137,26 @@ def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
         "scopes": tuple(scope for scope in ("openid", "offline_access") if scope in offered),
         "identity_source": _identity_source(found),
         "label_path": "name" if verifiable or server.userinfo_endpoint else "",
-        "dialect": {}
-        if algorithm == DEFAULT_ALGORITHM or not verifiable
-        else {"id_token_signed_response_alg": algorithm},
+        "response_mode": found.response_mode,
+        "dialect": _dialect(found),
         "internal": internal,
     }
+
+
+def _dialect(found: Discovered) -> dict[str, Any]:
+    """Return what the issuer demands or knows that no column says."""
+    said: dict[str, Any] = {}
+    if found.server.jwks_uri and found.id_token_algorithm != DEFAULT_ALGORITHM:
+        said["id_token_signed_response_alg"] = found.id_token_algorithm
+    if found.auth_method == "private_key_jwt":
+        said["token_endpoint_auth_signing_alg"] = ours(found.auth_algorithms)
+    if found.requires_signed_requests:
+        said["request_object_signing_alg"] = ours(found.request_algorithms)
+    if found.response_mode in SIGNED_MODES and (algorithm := ours(found.response_algorithms)) != DEFAULT_ALGORITHM:
+        said["authorization_signed_response_alg"] = algorithm
+    if found.details_types:
+        said["authorization_details_types"] = list(found.details_types)
+    return said
 
 
 def _identity_source(found: Discovered) -> str:

@@ -43,7 +43,7 @@ def rotate_private_key(provider: Provider, *, algorithm: str = "", lead: timedel
     """
     from django_oauth_flows.protocol.keys import new_private_key, public_jwk  # not every site signs
 
-    made = new_private_key(_algorithm(provider, algorithm))  # takes its time; nothing is held meanwhile
+    made = new_private_key(algorithm_for(provider, algorithm))  # takes its time; nothing is held meanwhile
     alias = router.db_for_write(Provider)
     with transaction.atomic(using=alias):
         row = _held(provider, alias=alias)
@@ -90,7 +90,8 @@ def _promote(row: Provider) -> None:
         row.next_private_key = row.next_private_key_at = None
 
 
-def _algorithm(provider: Provider, algorithm: str) -> str:
+def algorithm_for(provider: Provider, algorithm: str = "") -> str:
+    """Return what a new key is to sign by: ``algorithm``, if the dialect agrees, else what it demands, else ES256."""
     if provider.protocol != Provider.Protocol.OAUTH2:
         raise ConfigurationError("OAuth 1.0a keys are replaced by hand.", code="provider_misconfigured")
     dialect = Dialect.from_json(provider.dialect)

@@ -140,11 +140,11 @@ def redirect_uri(provider: Provider, *, site_url: str = "") -> str:
             code="base_url_required",
             hint='Set OAUTH_FLOWS = {"BASE_URL": "https://your.site"}, or list the real hosts in ALLOWED_HOSTS.',
         )
-    with translation.override(_language_of_addresses()):
+    with translation.override(language_of_addresses()):
         return base + reverse("oauth_flows:callback", args=[provider.slug])
 
 
-def _language_of_addresses() -> str:
+def language_of_addresses() -> str:
     """Return the site's own language as ``i18n_patterns`` spells it: a site in ``en-us`` has addresses below ``/en/``."""
     try:
         return translation.get_supported_language_variant(django_settings.LANGUAGE_CODE)

@@ -32,6 +32,7 @@ class ServerMetadata:
     pushed_authorization_request_endpoint: str = ""  # RFC 9126 §5; set: every request is pushed
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
+    registration_endpoint: str = ""  # RFC 7591; asked once, and then no part of a provider's row
     refresh_endpoint: str = ""  # where it is not the token endpoint
     issuer: str = ""
     jwks_uri: str = ""  # the keys that ID tokens are signed with
