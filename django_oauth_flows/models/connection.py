@@ -15,8 +15,6 @@ from django.utils.translation import gettext_lazy as _
 from django_oauth_flows.fields import ExactTextField, ScopeField
 from django_oauth_flows.managers import ConnectionManager
 from django_oauth_flows.models.provider import Provider
-from django_oauth_flows.protocol.details import PARAMETER as DETAILS
-from django_oauth_flows.protocol.details import is_details
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -127,8 +125,10 @@ class Connection(models.Model):
     @property
     def authorization_details(self) -> list[dict[str, Any]]:
         """Return what exactly was granted, as the service has said last (RFC 9396 §7); [] if it never has."""
+        from django_oauth_flows.protocol.details import PARAMETER, is_details  # not needed to load the models
+
         try:
-            granted = self.token.extra.get(DETAILS)
+            granted = self.token.extra.get(PARAMETER)
         except ObjectDoesNotExist:
             return []
         return granted if is_details(granted) else []
