@@ -114,6 +114,7 @@ def _columns(module: Module, fake: FakeProvider) -> dict[str, Any]:
     return {
         "identity_source": source,
         "dialect": dict(module.dialect),
+        **module.columns,
         "authorization_response_iss_parameter_supported": fake.oauth2.sends_iss,
     }
 
