@@ -31,7 +31,7 @@ SHORTEST_REQUEST = 1.0
 def registration_of(snapshot: Snapshot) -> ClientRegistration:
     """Return the provider as configured now; raise :class:`ConfigurationError` if it cannot be used."""
     try:
-        return snapshot.provider.registration(snapshot.connection.parameters, kept=snapshot.token.extra)
+        return snapshot.configured.registration(snapshot.connection.parameters, snapshot.token.extra)
     except DecryptionError as error:
         # The site's own secret: staff can mend it, and no connection is worse for it.
         raise ConfigurationError(
@@ -45,9 +45,9 @@ def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float)
     Raises :class:`ConfigurationError`, :class:`RequestBlocked`, :class:`DecryptionError` and :class:`TokenEndpointError`:
     ``in_doubt``, whatever they say, if the answer to the first presentation was lost.
     """
-    connection, provider, token = snapshot.connection, snapshot.provider, snapshot.token
+    connection, token = snapshot.connection, snapshot.token
     own_token = connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS  # nothing of a user's is sent
-    if not own_token and token.configuration_fingerprint != provider.fingerprint(connection.parameters):
+    if not own_token and token.configuration_fingerprint != snapshot.configured.fingerprint(connection.parameters):
         raise ConfigurationError(
             "The provider's endpoints or client were changed since this account was connected.",
             code="provider_changed",

@@ -207,7 +207,7 @@ class Lease:
             "refresh_token_expires_at": dies_at,
             "next_refresh_at": next_refresh_at,
             "client_id": provider.client_id,
-            "configuration_fingerprint": provider.fingerprint(connection.parameters),
+            "configuration_fingerprint": self.snapshot.configured.fingerprint(connection.parameters),
         }
         if grant.refresh_token is not None:
             columns["refresh_token"] = token.seal("refresh_token", grant.refresh_token)

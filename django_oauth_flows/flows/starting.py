@@ -204,7 +204,8 @@ def _make_room(user_id: Any, provider: Provider) -> None:
 
 
 _LIFETIME = timedelta(seconds=AUTHORIZATION_LIFETIME)
-_REQUEST = Insert[AuthorizationRequest](expires_at=DatabaseNow() + _LIFETIME)
+# Lost in a crash, it costs its user another click.
+_REQUEST = Insert[AuthorizationRequest](is_expendable=True, expires_at=DatabaseNow() + _LIFETIME)
 
 
 def _recent() -> QuerySet[AuthorizationRequest]:

@@ -311,6 +311,8 @@ class Dialect:
     @classmethod
     def from_json(cls, value: Any) -> Dialect:
         """Build from the stored JSON object; raise ``ValueError`` if it is none, or naming the first key that is unknown or wrong."""
+        if value == {}:
+            return _OF_THE_RFC  # most servers'
         members = _members(cls, value)
         if len(json.dumps(value)) > MAX_SIZE:
             raise ValueError(f"must be at most {MAX_SIZE} characters long")
@@ -321,6 +323,8 @@ class Dialect:
 
     def filled(self, values: Mapping[str, str]) -> Dialect:
         """Return the dialect with every placeholder filled in; raise ``ValueError`` as :func:`fill` does."""
+        if self is _OF_THE_RFC:
+            return self
         changes: dict[str, Any] = {}
         for name in _PAIRS:
             if any("{" in text for _, text in getattr(self, name)):
@@ -376,6 +380,10 @@ _PAIRS = (
     "api_parameters", "userinfo_parameters", "userinfo_headers", "temporary_parameters",
 )  # fmt: skip
 """Keys whose values may hold placeholders."""
+
+
+_OF_THE_RFC = Dialect()
+"""What a server speaks that deviates in nothing."""
 
 
 def _members(cls: type, value: Any, *, where: str = "") -> dict[str, Any]:
