@@ -18,6 +18,7 @@ from django_oauth_flows.models import DiscoveredMetadata, Provider, RegisteredCl
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import walk
+from tests.modern.elsewhere import keys_from, leaving_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +114,7 @@ def test_a_client_known_by_its_key_gets_one_that_nobody_has_seen(
     assert asked["token_endpoint_auth_method"] == "private_key_jwt"
     assert asked["token_endpoint_auth_signing_alg"] == asked["request_object_signing_alg"] == "ES256"
     assert provider.client_secret is None
-    issuer.oauth2.signing.jwks = lambda: client.get("/oauth/jwks/fake/").json()["keys"]
+    issuer.oauth2.signing.jwks = keys_from(client)
     issuer.oauth2.signing.requires_signed_requests = True
     assert walk(browser, provider).status_code == 303
     assert user.oauth_connections.get().is_active
@@ -218,6 +219,7 @@ def test_whatever_can_be_wrong_here_is_found_before_a_client_is_made(
 
 
 def test_a_client_that_cannot_be_stored_is_given_back(issuer: FakeProvider) -> None:
+    @leaving_nothing
     def somebody_is_faster(answer: dict[str, Any]) -> None:
         Provider.objects.create(slug="fake", name="Other", client_id="x", token_endpoint="https://x.example/token")
 

@@ -12,6 +12,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.exceptions import ConnectionUnusable
 from django_oauth_flows.testing.factories import answer, consent
 from django_oauth_flows.testing.openid import new_key
+from tests.modern.elsewhere import keys_from
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -48,7 +49,7 @@ def test_everything_at_once_from_discovery_to_revocation(
     fake.openid.keys = [new_key(1, "PS256")]
     fake.oauth2.requires_par = fake.oauth2.sends_iss = fake.oauth2.signing.requires_signed_requests = True
     provider = flows.register_provider(fake.url, slug="fake", internal=True, api_base_url=f"{fake.url}/api/")
-    fake.oauth2.signing.jwks = lambda: client.get("/oauth/jwks/fake/").json()["keys"]
+    fake.oauth2.signing.jwks = keys_from(client)
     started = flows.start_authorization(
         provider,
         user=user,
