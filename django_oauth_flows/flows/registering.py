@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 
 from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.discovering import columns_of, note, policy_of, validated
+from django_oauth_flows.flows.discovering import ask_for_scopes, bound, columns_of, note, policy_of, validated
 from django_oauth_flows.flows.rotating import algorithm_for
 from django_oauth_flows.flows.starting import language_of_addresses, redirect_uri
 from django_oauth_flows.models import Provider, RegisteredClient
@@ -40,6 +40,7 @@ def register_provider(
     scopes: Iterable[str] | None = None,
     api_base_url: str = "",
     internal: bool = False,
+    dpop: bool = False,
     client_name: str = "",
     initial_access_token: Secret | None = None,
     site_url: str = "",
@@ -61,10 +62,10 @@ def register_provider(
             code="registration_unsupported",
             hint="Register the client in the service's console, and give its id: --client-id.",
         )
-    columns = columns_of(found, internal=internal)
+    columns = {**columns_of(found, internal=internal), "dpop_bound_access_tokens": bound(found, dpop=dpop)}
     provider = Provider(slug=slug, name=name or slug, client_id=UNREGISTERED, api_base_url=api_base_url, **columns)
     if scopes is not None:
-        provider.scopes = tuple(scopes)
+        ask_for_scopes(provider, scopes)
     validated(provider)
     callback = redirect_uri(provider, site_url=site_url)
     _make_key(provider)
@@ -107,6 +108,8 @@ def _metadata(provider: Provider, callback: str, *, client_name: str) -> dict[st
         "token_endpoint_auth_method": provider.token_endpoint_auth_method,
         "scope": " ".join(provider.scopes),
     }
+    if provider.dpop_bound_access_tokens:
+        asked["dpop_bound_access_tokens"] = True  # RFC 9449 §5.2
     if provider.private_key is not None:
         with translation.override(language_of_addresses()):
             asked["jwks_uri"] = origin + reverse("oauth_flows:jwks", args=[provider.slug])

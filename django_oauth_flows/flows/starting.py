@@ -70,19 +70,52 @@ def start_authorization(
     OAuth 1.0a, which asks for temporary credentials here, and for pushed requests :class:`TokenEndpointError`.
     RFC 6749 §4.1.1, RFC 5849 §2.1, RFC 9126.
     """
+    request, state, browser = described(
+        provider,
+        user=user,
+        session_auth_hash=session_auth_hash,
+        owner=owner,
+        scopes=scopes,
+        reconnect=reconnect,
+        parameters=parameters,
+        next_url=next_url,
+    )
+    request.redirect_uri = redirect_uri(provider, site_url=site_url)
+    if _is_asked_first(provider):
+        make_room(user.pk, provider)  # before the provider is asked for anything
+    registration = provider.registration(request.parameters)
+    extends = reconnect is not None or (scopes is not None and _extends(registration, request))
+    asked = asking(registration, details=authorization_details, reconnect=reconnect, extends=extends)
+    pending, authorization_url = flow_for(asked).start(
+        redirect_uri=request.redirect_uri, scopes=request.requested_scopes, state=state
+    )
+    _seal_pending(request, pending)
+    _remember(request)
+    path = urlsplit(request.redirect_uri).path
+    return StartedAuthorization(authorization_url, browser_cookie(request.pk, browser, path=path))
+
+
+def described(
+    provider: Provider,
+    *,
+    user: AbstractBaseUser,
+    session_auth_hash: str,
+    owner: Model | None,
+    scopes: Iterable[str] | None,
+    reconnect: Connection | None,
+    parameters: Mapping[str, str] | None,
+    next_url: str,
+) -> tuple[AuthorizationRequest, Secret, Secret]:
+    """Return what is asked for, not saved, with its state and what binds the browser, after every check of who may ask for what.
+
+    Raises what :func:`start_authorization` does before anything is sent.
+    """
     if not provider.enabled or provider.paused:
         raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
     owner_model, owner_id = _checked_owner(provider, user=user, owner=owner, reconnect=reconnect)
     wanted = scopes_to_ask(provider, scopes, reconnect)
     values = dict(reconnect.parameters if reconnect else _checked_parameters(provider, parameters or {}))
-    callback = redirect_uri(provider, site_url=site_url)
-    if _is_asked_first(provider):
-        _make_room(user.pk, provider)  # before the provider is asked for anything
     state, browser = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(32))
-    registration = provider.registration(values)
-    extends = reconnect is not None or (scopes is not None and _extends(registration, provider, owner_model, owner_id))
-    asked = asking(registration, details=authorization_details, reconnect=reconnect, extends=extends)
-    pending, authorization_url = flow_for(asked).start(redirect_uri=callback, scopes=wanted, state=state)
     request = AuthorizationRequest(
         id=uuid.uuid4(),
         state_hash=hash_secret(state),
@@ -95,22 +128,20 @@ def start_authorization(
         reconnects=reconnect,
         requested_scopes=wanted,
         parameters=values,
-        redirect_uri=callback,
         next_url=safe_next_url(next_url),
         language=(translation.get_language() or "")[:35],
         configuration_fingerprint=provider.fingerprint(values),
     )
-    _seal_pending(request, pending)
-    _remember(request)
-    return StartedAuthorization(authorization_url, browser_cookie(request.pk, browser, path=urlsplit(callback).path))
+    return request, state, browser
 
 
-def _extends(registration: ClientRegistration, provider: Provider, owner_model: str, owner_id: str) -> bool:
+def _extends(registration: ClientRegistration, request: AuthorizationRequest) -> bool:
     """Tell whether the owner has been granted something there; not asked where it makes no difference."""
     if not registration.dialect.incremental_parameters:
         return False
     rows = Connection.objects.using(router.db_for_write(Connection)).active()
-    return rows.filter(provider=provider, owner_model=owner_model, owner_id=owner_id).exists()
+    whose = {"owner_model": request.owner_model, "owner_id": request.owner_id}
+    return rows.filter(provider=request.provider, **whose).exists()
 
 
 def _checked_parameters(provider: Provider, parameters: Mapping[str, str]) -> Mapping[str, str]:
@@ -166,6 +197,7 @@ def _checked_owner(
 def _seal_pending(request: AuthorizationRequest, pending: PendingAuthorization) -> None:
     request.seal("code_verifier", pending.code_verifier)
     request.seal("nonce", pending.nonce)
+    request.seal("dpop_key", pending.dpop_key)
     if pending.temporary_credentials is not None:
         request.seal("temporary_token", pending.temporary_credentials.token)
         request.seal("temporary_token_secret", pending.temporary_credentials.token_secret)
@@ -179,7 +211,7 @@ def _remember(request: AuthorizationRequest) -> None:
         return
     many = _MANY.bound(using=using, user_id=request.user_id, provider_id=request.provider_id)
     if not _REQUEST.run(request, using=using, unless=many):
-        _make_room(request.user_id, request.provider)
+        make_room(request.user_id, request.provider)
         _REQUEST.run(request, using=using)
 
 
@@ -188,7 +220,7 @@ def _is_asked_first(provider: Provider) -> bool:
     return provider.protocol == Provider.Protocol.OAUTH1 or bool(provider.pushed_authorization_request_endpoint)
 
 
-def _make_room(user_id: Any, provider: Provider) -> None:
+def make_room(user_id: Any, provider: Provider) -> None:
     """Keep a flood of starts bounded: expire the oldest pending requests, and refuse when they come too fast."""
     using = router.db_for_write(AuthorizationRequest)
     rows: list[Any] = _RECENT.rows(using=using, user_id=user_id, provider_id=provider.pk)

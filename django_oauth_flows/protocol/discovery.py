@@ -14,7 +14,7 @@ import requests
 
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
 from django_oauth_flows.protocol.algorithms import FAMILIES, PREFERRED
-from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
+from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM, MTLS_ALIASES
 from django_oauth_flows.protocol.endpoints import check_authorization_query
 from django_oauth_flows.protocol.jws import TokenRefused, read_json
 from django_oauth_flows.protocol.messages import ServerMetadata
@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 
 _REQUIRED = ("authorization_endpoint", "token_endpoint")
 PUSHED = "pushed_authorization_request_endpoint"
-_OPTIONAL = ("revocation_endpoint", "userinfo_endpoint", "jwks_uri", "registration_endpoint", PUSHED)
+_DEVICE, _INTROSPECTION = "device_authorization_endpoint", "introspection_endpoint"
+_OPTIONAL = (
+    "revocation_endpoint",
+    "userinfo_endpoint",
+    "jwks_uri",
+    "registration_endpoint",
+    PUSHED,
+    _DEVICE,
+    _INTROSPECTION,
+)
 _LONGEST_URL = 1000
 _OURS = ("client_secret_basic", "client_secret_post", "none", "private_key_jwt")
 _SIGNING = ("ES256", "PS256", "EdDSA", "RS256", "ES384", "ES512")
@@ -54,6 +63,8 @@ class Discovered:
     response_modes: tuple[str, ...] | None
     response_algorithms: tuple[str, ...] | None  # JARM
     details_types: tuple[str, ...] | None  # RFC 9396
+    dpop_algorithms: tuple[str, ...] | None  # None: it binds no tokens, RFC 9449 §5.1
+    mtls_endpoint_aliases: Mapping[str, str]  # RFC 8705 §5
 
     @property
     def auth_method(self) -> str:
@@ -139,6 +150,8 @@ def _completed(found: Discovered, *, policy: TransportPolicy) -> Discovered:
     server = replace(
         found.server,
         revocation_endpoint=other.revocation_endpoint,
+        introspection_endpoint=found.server.introspection_endpoint or other.introspection_endpoint,
+        device_authorization_endpoint=found.server.device_authorization_endpoint or other.device_authorization_endpoint,
         authorization_response_iss_parameter_supported=sends_iss,
     )
     return replace(found, server=server)
@@ -195,6 +208,8 @@ def read_metadata(document: Mapping[str, Any], issuer: str, *, internal: bool) -
         response_modes=_strings(document, "response_modes_supported"),
         response_algorithms=_strings(document, "authorization_signing_alg_values_supported"),
         details_types=_strings(document, "authorization_details_types_supported"),
+        dpop_algorithms=_strings(document, "dpop_signing_alg_values_supported"),
+        mtls_endpoint_aliases=_aliases(document, internal=internal),
     )
 
 
@@ -229,6 +244,15 @@ def _url(document: Mapping[str, Any], name: str, *, internal: bool) -> str:
     except ValueError as problem:
         raise _invalid(name, str(problem)) from None
     return url
+
+
+def _aliases(document: Mapping[str, Any], *, internal: bool) -> dict[str, str]:
+    """Return where a client that shows a certificate finds those endpoints of ours that have such a place."""
+    aliases = document.get("mtls_endpoint_aliases", {})
+    if not isinstance(aliases, dict):
+        raise _invalid("mtls_endpoint_aliases", "it is no object")
+    found = {name: _url(aliases, name, internal=internal) for name in MTLS_ALIASES}
+    return {name: url for name, url in found.items() if url}
 
 
 def _strings(document: Mapping[str, Any], name: str) -> tuple[str, ...] | None:

@@ -31,7 +31,7 @@ def pushed(url: str, registration: ClientRegistration) -> str:
     page = endpoint_of(registration, "authorization_endpoint")
     request = pushed_request(registration, endpoint, beyond(url, page))
     try:
-        request_uri = _request_uri(send(request, policy=registration.transport))
+        request_uri = _request_uri(send(request, policy=registration.own_transport))
     except (ProviderUnreachable, RequestBlocked):
         raise
     except TokenEndpointError as error:

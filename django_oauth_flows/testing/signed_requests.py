@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 KIND = "oauth-authz-req+jwt"
 MAX_LIFETIME = 3600
@@ -22,13 +22,13 @@ class ClientSigning:
         self.algorithms: tuple[str, ...] = ()  # instead of those that the key names
         self.requires_signed_requests = False
 
-    def claims(self, token: str, *, audience: str, issuer: str, secret: str, require: list[str]) -> Mapping[str, Any]:
+    def claims(self, token: str, *, audience: str, issuer: str, secret: str, require: list[str]) -> dict[str, Any]:
         """Return what the client has signed for ``audience`` alone; raise ``jwt.InvalidTokenError``."""
         import jwt
 
         key, algorithms = self._key(token, secret)
         options: Any = {"require": require, "strict_aud": True}
-        found: Mapping[str, Any] = jwt.decode(
+        found: dict[str, Any] = jwt.decode(
             token, key, algorithms=algorithms, audience=audience, issuer=issuer, options=options
         )
         return found
