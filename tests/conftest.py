@@ -32,6 +32,12 @@ def _has_chromium() -> bool:
     return shutil.which("chromium") is not None and importlib.util.find_spec("playwright") is not None
 
 
+def _has_gettext() -> bool:
+    import shutil
+
+    return all(map(shutil.which, ("xgettext", "msguniq", "msgmerge", "msgen", "msgfmt")))
+
+
 @cache
 def _has_broker(kind: str) -> bool:
     import importlib.util
@@ -52,6 +58,7 @@ def _has_broker(kind: str) -> bool:
 
 PROGRAMS = {
     "chromium": ("Chromium and playwright", _has_chromium),
+    "gettext": ("GNU gettext", _has_gettext),
     "redis": ("Celery and a Redis server", partial(_has_broker, "redis")),
     "rabbitmq": ("Celery and a RabbitMQ server", partial(_has_broker, "rabbitmq")),
     "postgresql": ("PostgreSQL's programs and psycopg", servers.has_postgresql),

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from django.core.checks import Error, Info, Warning  # noqa: A004 - Django's own name
 from django.db import DatabaseError, models, router, transaction
 from django.db.models.functions import Cast, Substr
+from django.utils import timezone
 
 from django_oauth_flows import crypto
-from django_oauth_flows.exceptions import ConfigurationError
+from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.management.reencrypting import SEALED
 from django_oauth_flows.models import DiscoveredMetadata, Provider, Token
 from django_oauth_flows.models.provider_rules import dangers
@@ -172,6 +173,7 @@ DANGERS = {
 
 def _dangers(provider: Provider) -> Iterator[CheckMessage]:
     name = f"Provider {provider.slug}"
+    yield from _certificate(provider)
     for danger in dangers(provider):
         check, said, remedy = DANGERS[danger]
         yield Warning(f"{name} {said}.", hint=f"Edit {name} in the admin: {remedy}", id=check)
@@ -181,6 +183,28 @@ def _dangers(provider: Provider) -> Iterator[CheckMessage]:
         yield Info(
             f"{name} signs with SHA-1, which is old; many servers know nothing else.", hint=hint, id="oauth_flows.I002"
         )
+
+
+ENDS_SOON = timedelta(days=30)
+"""How long before its end a client certificate is spoken of."""
+
+
+def _certificate(provider: Provider) -> Iterator[CheckMessage]:
+    if provider.client_certificate is None:
+        return
+    from django_oauth_flows.protocol.certificates import expires_at  # cryptography is for those who have one
+
+    try:
+        certificate = provider.open("client_certificate")
+        ends = expires_at(certificate) if certificate is not None else None
+    except (ConfigurationError, DecryptionError):
+        return  # said when it is used, and of its key by another check
+    if ends is not None and ends - timezone.now() < ENDS_SOON:
+        hint = (
+            f"Register a new one at the service, and paste it with its key into provider {provider.slug} in the admin."
+        )
+        said = f"The client certificate of provider {provider.slug} ends on {ends:%Y-%m-%d}."
+        yield Warning(said, hint=hint, id="oauth_flows.W042")
 
 
 def _keys(model: type[Sealed], alias: str) -> list[CheckMessage]:

@@ -14,6 +14,7 @@ from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import DiscoveredMetadata, Provider
 from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
 from django_oauth_flows.protocol.discovery import discover as read_issuer
+from django_oauth_flows.protocol.dpop import ALGORITHM
 from django_oauth_flows.protocol.messages import TransportPolicy
 from django_oauth_flows.protocol.secret import Secret
 
@@ -36,17 +37,25 @@ PINNED = (
 """The columns that are compared with the issuer's metadata later."""
 
 
-def discover(issuer: str, *, internal: bool = False, deadline: float = 20.0) -> dict[str, Any]:
+def discover(issuer: str, *, internal: bool = False, deadline: float = 20.0, dpop: bool = False) -> dict[str, Any]:
     """Return the columns of a ``Provider`` for ``issuer``, read from its metadata; nothing is stored.
 
     ``internal`` admits private addresses, and plain http to this machine. ``deadline``: seconds for each of at most
-    three requests. Raises :class:`ConfigurationError` (``issuer_not_allowed``) and :class:`TokenEndpointError`:
-    ``metadata_missing``, ``metadata_invalid``, ``discovered_issuer_mismatch``. OpenID Connect Discovery 1.0 §4, RFC 8414 §3.
+    three requests. ``dpop``: tokens are to be bound to keys (RFC 9449); that a server can does not mean that every API
+    behind it can, so it is for staff to say. Raises :class:`ConfigurationError` (``issuer_not_allowed``,
+    ``dpop_unsupported``) and :class:`TokenEndpointError`: ``metadata_missing``, ``metadata_invalid``, ``discovered_issuer_mismatch``. OpenID Connect Discovery 1.0 §4, RFC 8414 §3.
     """
     policy = TransportPolicy(
         internal=internal, proxy=settings.proxy, ca_bundle=settings.ca_bundle, deadline=float(deadline)
     )
-    return _columns(read_issuer(issuer, policy=policy), internal=internal)
+    found = read_issuer(issuer, policy=policy)
+    if dpop and ALGORITHM not in (found.dpop_algorithms or ()):
+        raise ConfigurationError(
+            f"The issuer's metadata name no tokens that are bound to keys by {ALGORITHM}.",
+            code="dpop_unsupported",
+            hint="Do without DPoP there, or ask the service.",
+        )
+    return {**_columns(found, internal=internal), "dpop_bound_access_tokens": dpop}
 
 
 def add_discovered_provider(
@@ -59,13 +68,14 @@ def add_discovered_provider(
     scopes: Iterable[str] | None = None,
     api_base_url: str = "",
     internal: bool = False,
+    dpop: bool = False,
 ) -> Provider:
     """Discover ``issuer`` and save a provider for it; one without ``client_secret`` is a public client.
 
     ``scopes`` default to ``openid``, and ``offline_access`` where the issuer knows it. Raises what :func:`discover`
     raises, and :class:`ConfigurationError` (``provider_misconfigured``) naming the first column that cannot be so.
     """
-    found = discover(issuer, internal=internal)
+    found = discover(issuer, internal=internal, dpop=dpop)
     provider = Provider(slug=slug, name=name or slug, client_id=client_id, api_base_url=api_base_url, **found)
     if scopes is not None:
         provider.scopes = tuple(scopes)
@@ -129,7 +139,7 @@ def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
         "scopes": scopes,
         "identity_source": _identity_source(found),
         "label_path": "name" if verifiable or server.userinfo_endpoint else "",
-        "dialect": {**_algorithm(found), **_asking_for_consent(scopes)},
+        "dialect": {**_algorithm(found), **_asking_for_consent(scopes), **_aliases(found)},
         "internal": internal,
     }
 
@@ -139,6 +149,10 @@ def _algorithm(found: Discovered) -> dict[str, Any]:
     if algorithm == DEFAULT_ALGORITHM or not found.server.jwks_uri:
         return {}
     return {"id_token_signed_response_alg": algorithm}
+
+
+def _aliases(found: Discovered) -> dict[str, Any]:
+    return {"mtls_endpoint_aliases": dict(found.mtls_endpoint_aliases)} if found.mtls_endpoint_aliases else {}
 
 
 def _asking_for_consent(scopes: Iterable[str]) -> dict[str, Any]:

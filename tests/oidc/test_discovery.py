@@ -44,6 +44,24 @@ def refused(**changes: Any) -> tuple[str, str]:
     return raised.value.code, raised.value.message
 
 
+@pytest.mark.rfc("9449", "5.1")
+def test_tokens_are_bound_where_staff_say_so_and_the_issuer_can(db: None, fake: FakeProvider) -> None:
+    fake.openid.change_metadata = lambda metadata: metadata.update(dpop_signing_alg_values_supported=["RS256", "ES256"])
+    assert flows.discover(fake.url, internal=True)["dpop_bound_access_tokens"] is False
+    assert flows.discover(fake.url, internal=True, dpop=True)["dpop_bound_access_tokens"] is True
+    options = {"slug": "bound", "client_id": "x", "internal": True, "no_client_secret": True, "stdout": StringIO()}
+    call_command("add_provider", issuer=fake.url, dpop=True, **options)
+    assert Provider.objects.get().dpop_bound_access_tokens
+    for offered in (None, [], ["RS256"]):
+        fake.openid.change_metadata = lambda metadata, offered=offered: (
+            None if offered is None else metadata.update(dpop_signing_alg_values_supported=offered)
+        )
+        with pytest.raises(OAuthFlowsError) as raised:
+            flows.add_discovered_provider(fake.url, slug="other", client_id="x", internal=True, dpop=True)
+        assert raised.value.code == "dpop_unsupported"
+    assert Provider.objects.count() == 1
+
+
 @pytest.mark.rfc("8414", "3.1")
 @pytest.mark.parametrize(
     ("issuer", "urls"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 ROWS = (
     *(f"F{number:02}" for number in range(1, 23)),
     *(f"D{number:02}" for number in range(1, 10)),
-    *("T12", "T13", "T14", "T15", "T16", "T17", "T22", "T24"),
+    *("T08", "T12", "T13", "T14", "T15", "T16", "T17", "T18", "T19", "T22", "T24"),
     *("S04", "S10"),
     *("V01", "V02", "V03", "V04", "V05", "V06"),
     *("C02", "C03", "C04", "C07"),
