@@ -117,11 +117,6 @@ BELIEVING = (
         CLAIMS + "test_a_claim_that_occurs_twice_is_refused_though_it_is_signed",
     ),
     mutant(
-        "I13", "one signature has one spelling", SHAPE,
-        'if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != segment:', "if False:",
-        SIGNATURES + "test_one_signature_has_one_spelling",
-    ),
-    mutant(
         "I14", "an ID token that was asked for must come", TOKEN,
         "    if tokens.id_token is None:\n        raise", "    if tokens.id_token is None:\n        return {}\n        raise",
         LOGIN + "test_a_missing_id_token_is_refused_and_nothing_is_stored",
