@@ -78,6 +78,7 @@ class ProviderAdmin(AccessiblePages):
                     "temporary_credential_endpoint",
                     "pushed_authorization_request_endpoint",
                     "device_authorization_endpoint",
+                    "offers_device_flow",
                     "revocation_endpoint",
                     "introspection_endpoint",
                     "userinfo_endpoint",

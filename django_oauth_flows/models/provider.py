@@ -124,6 +124,13 @@ class Provider(Sealed):
         blank=True,
         help_text=_("RFC 8628: if there is one, users can connect by entering a code on another device."),
     )
+    offers_device_flow = models.BooleanField(
+        _("offer connecting with another device"),
+        default=False,
+        help_text=_(
+            "Beside the usual way; the service must allow your client to use its device authorization endpoint."
+        ),
+    )
     revocation_endpoint = models.CharField(_("revocation endpoint"), max_length=1000, blank=True)
     introspection_endpoint = models.CharField(
         _("introspection endpoint"),
@@ -303,6 +310,11 @@ class Provider(Sealed):
     def has_many_hosts(self) -> bool:
         """Return whether every connection may have a token endpoint of its own: what one does says nothing of the others."""
         return any(name not in self.parameters for name in placeholders(self.token_endpoint))
+
+    @property
+    def offers_two_ways(self) -> bool:
+        """Return whether users may choose between this browser and a code for another device."""
+        return self.offers_device_flow and bool(self.authorization_endpoint and self.device_authorization_endpoint)
 
     def clean(self) -> None:
         """Refuse a configuration that could not work or would be unsafe; errors name their field."""
