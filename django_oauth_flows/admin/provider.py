@@ -64,6 +64,7 @@ class ProviderAdmin(AccessiblePages):
                     "token_endpoint_auth_method",
                     "scopes",
                     "allowed_scopes",
+                    "required_scopes",
                 )
             },
         ),

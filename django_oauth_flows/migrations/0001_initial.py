@@ -135,7 +135,7 @@ class Migration(migrations.Migration):
                     "jwks_uri",
                     models.CharField(
                         blank=True,
-                        help_text="OpenID Connect: the keys that ID tokens are signed with.",
+                        help_text="The keys that ID tokens and signed answers are signed with.",
                         max_length=1000,
                         verbose_name="key set",
                     ),
@@ -222,6 +222,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "next_private_key",
+                    django_oauth_flows.fields.EncryptedField(
+                        context="provider.next_private_key", verbose_name="next private key"
+                    ),
+                ),
+                (
+                    "next_private_key_at",
+                    models.DateTimeField(
+                        blank=True, editable=False, null=True, verbose_name="next private key signs from"
+                    ),
+                ),
+                (
                     "client_certificate",
                     django_oauth_flows.fields.EncryptedField(
                         context="provider.client_certificate", verbose_name="client certificate"
@@ -275,6 +287,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "required_scopes",
+                    django_oauth_flows.fields.ScopeField(
+                        blank=True,
+                        default=(),
+                        help_text="Always asked for; owners of connections that lack one are asked to reconnect.",
+                        verbose_name="required scopes",
+                    ),
+                ),
+                (
                     "scope_separator",
                     models.CharField(blank=True, default=" ", max_length=1, verbose_name="scope separator"),
                 ),
@@ -291,9 +312,15 @@ class Migration(migrations.Migration):
                 (
                     "response_mode",
                     models.CharField(
-                        choices=[("query", "redirect with a query"), ("form_post", "posted form (form_post)")],
+                        choices=[
+                            ("query", "redirect with a query"),
+                            ("form_post", "posted form (form_post)"),
+                            ("jwt", "signed answer (jwt)"),
+                            ("query.jwt", "redirect with a signed answer (query.jwt)"),
+                            ("form_post.jwt", "posted form with a signed answer (form_post.jwt)"),
+                        ],
                         default="query",
-                        max_length=10,
+                        max_length=13,
                         verbose_name="response mode",
                     ),
                 ),
@@ -952,6 +979,37 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "discovered metadata",
                 "verbose_name_plural": "discovered metadata",
+            },
+        ),
+        migrations.CreateModel(
+            name="RegisteredClient",
+            fields=[
+                (
+                    "provider",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="registered_client",
+                        serialize=False,
+                        to="oauth_flows.provider",
+                        verbose_name="provider",
+                    ),
+                ),
+                (
+                    "registration_client_uri",
+                    models.CharField(blank=True, max_length=1000, verbose_name="client configuration endpoint"),
+                ),
+                (
+                    "registration_access_token",
+                    django_oauth_flows.fields.EncryptedField(
+                        context="registered_client.registration_access_token", verbose_name="registration access token"
+                    ),
+                ),
+                ("registered_at", models.DateTimeField(verbose_name="registered at")),
+            ],
+            options={
+                "verbose_name": "registered client",
+                "verbose_name_plural": "registered clients",
             },
         ),
         migrations.AddConstraint(
