@@ -449,6 +449,16 @@ def test_no_filter_tells_whether_there_is_a_secret(
     assert response.status_code == 400 or response["Location"].endswith("?e=1")
 
 
+@pytest.mark.security("M05")
+@pytest.mark.parametrize("value", ["0", "1"])
+@pytest.mark.parametrize("column", ["access_token", "refresh_token", "token_secret"])
+def test_no_filter_tells_what_a_connections_token_has(
+    column: str, value: str, root: Client, connection: Connection
+) -> None:
+    response = root.get(f"{CONNECTIONS}?token__{column}__isnull={value}")
+    assert response.status_code == 400 or response["Location"].endswith("?e=1")
+
+
 @pytest.mark.security("M06")
 @pytest.mark.parametrize("field", ["account_url", "console_url"])
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ ENTERING = (
     mutant(
         "M05", "no filter asks for a token", "admin/connection.py",
         'return not lookup.startswith("token") and super().lookup_allowed(lookup, value, request)', "return True",
-        ADMIN + "test_no_filter_or_order_probes_a_secret",
+        ADMIN + "test_no_filter_tells_what_a_connections_token_has",
     ),
     mutant(
         "M09", "a provider in use is not deleted", "admin/provider.py",
