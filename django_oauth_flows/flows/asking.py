@@ -22,7 +22,9 @@ from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 
 if TYPE_CHECKING:
     from django_oauth_flows.flows.snapshot import Snapshot
+    from django_oauth_flows.models import Token
     from django_oauth_flows.protocol.messages import ClientRegistration, TokenResponse
+    from django_oauth_flows.protocol.secret import Secret
 
 SHORTEST_REQUEST = 1.0
 """Seconds that must be left for it to make sense to ask once more."""
@@ -93,9 +95,19 @@ def _request(snapshot: Snapshot, registration: ClientRegistration, *, seconds: f
         raise ConfigurationError("OAuth 1.0a tokens are not refreshed.", code="provider_misconfigured")
     reach(Failpoint.BEFORE_REQUEST)
     if connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
-        return flow.client_credentials(scopes=connection.requested_scopes)
+        return flow.client_credentials(scopes=connection.requested_scopes, dpop_key=_own_key(snapshot.token))
     if connection.grant_type == Connection.GrantType.JWT_BEARER:
-        return flow.jwt_bearer(scopes=connection.requested_scopes, subject=connection.acts_for)
+        return flow.jwt_bearer(
+            scopes=connection.requested_scopes, subject=connection.acts_for, dpop_key=_own_key(snapshot.token)
+        )
     if refresh_token is None:
         raise ConfigurationError("There is no refresh token.", code="provider_misconfigured")
-    return flow.refresh(refresh_token)
+    return flow.refresh(refresh_token, dpop_key=snapshot.token.open("dpop_key"))
+
+
+def _own_key(token: Token) -> Secret | None:
+    """Return the key of the site's own token; None if it does not open, for nothing depends on its being the same."""
+    try:
+        return token.open("dpop_key")
+    except DecryptionError:
+        return None

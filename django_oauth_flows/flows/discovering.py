@@ -14,6 +14,9 @@ from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import DiscoveredMetadata, Provider
 from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
 from django_oauth_flows.protocol.discovery import discover as read_issuer
+from django_oauth_flows.protocol.discovery import ours
+from django_oauth_flows.protocol.dpop import ALGORITHM
+from django_oauth_flows.protocol.jarm import SIGNED_MODES
 from django_oauth_flows.protocol.messages import TransportPolicy
 from django_oauth_flows.protocol.secret import Secret
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django_oauth_flows.protocol.discovery import Discovered
+
+OFFLINE = "offline_access"
 
 PINNED = (
     "authorization_endpoint",
@@ -36,17 +41,34 @@ PINNED = (
 """The columns that are compared with the issuer's metadata later."""
 
 
-def discover(issuer: str, *, internal: bool = False, deadline: float = 20.0) -> dict[str, Any]:
+def discover(issuer: str, *, internal: bool = False, deadline: float = 20.0, dpop: bool = False) -> dict[str, Any]:
     """Return the columns of a ``Provider`` for ``issuer``, read from its metadata; nothing is stored.
 
     ``internal`` admits private addresses, and plain http to this machine. ``deadline``: seconds for each of at most
-    three requests. Raises :class:`ConfigurationError` (``issuer_not_allowed``) and :class:`TokenEndpointError`:
-    ``metadata_missing``, ``metadata_invalid``, ``discovered_issuer_mismatch``. OpenID Connect Discovery 1.0 §4, RFC 8414 §3.
+    three requests. ``dpop``: tokens are to be bound to keys (RFC 9449); that a server can does not mean that every API
+    behind it can, so it is for staff to say. Raises :class:`ConfigurationError` (``issuer_not_allowed``,
+    ``dpop_unsupported``) and :class:`TokenEndpointError`: ``metadata_missing``, ``metadata_invalid``, ``discovered_issuer_mismatch``. OpenID Connect Discovery 1.0 §4, RFC 8414 §3.
     """
-    policy = TransportPolicy(
+    found = read_issuer(issuer, policy=policy_of(internal=internal, deadline=deadline))
+    return {**columns_of(found, internal=internal), "dpop_bound_access_tokens": bound(found, dpop=dpop)}
+
+
+def bound(found: Discovered, *, dpop: bool) -> bool:
+    """Return ``dpop``; raise :class:`ConfigurationError` (``dpop_unsupported``) if the issuer does not know it by our algorithm."""
+    if dpop and ALGORITHM not in (found.dpop_algorithms or ()):
+        raise ConfigurationError(
+            f"The issuer's metadata name no tokens that are bound to keys by {ALGORITHM}.",
+            code="dpop_unsupported",
+            hint="Do without DPoP there, or ask the service.",
+        )
+    return dpop
+
+
+def policy_of(*, internal: bool, deadline: float = 20.0) -> TransportPolicy:
+    """Return how to talk to an issuer that no row describes yet."""
+    return TransportPolicy(
         internal=internal, proxy=settings.proxy, ca_bundle=settings.ca_bundle, deadline=float(deadline)
     )
-    return _columns(read_issuer(issuer, policy=policy), internal=internal)
 
 
 def add_discovered_provider(
@@ -59,29 +81,42 @@ def add_discovered_provider(
     scopes: Iterable[str] | None = None,
     api_base_url: str = "",
     internal: bool = False,
+    dpop: bool = False,
 ) -> Provider:
     """Discover ``issuer`` and save a provider for it; one without ``client_secret`` is a public client.
 
     ``scopes`` default to ``openid``, and ``offline_access`` where the issuer knows it. Raises what :func:`discover`
     raises, and :class:`ConfigurationError` (``provider_misconfigured``) naming the first column that cannot be so.
     """
-    found = discover(issuer, internal=internal)
+    found = discover(issuer, internal=internal, dpop=dpop)
     provider = Provider(slug=slug, name=name or slug, client_id=client_id, api_base_url=api_base_url, **found)
     if scopes is not None:
-        provider.scopes = tuple(scopes)
-    if not client_secret:
-        provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
-    else:
+        ask_for_scopes(provider, scopes)
+    if client_secret:
         provider.seal("client_secret", Secret(client_secret))
+    elif provider.token_endpoint_auth_method != Provider.AuthMethod.PRIVATE_KEY_JWT:
+        provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
+    validated(provider)
+    with transaction.atomic(using=router.db_for_write(Provider)):
+        provider.save()
+        note(provider, found)
+    return provider
+
+
+def ask_for_scopes(provider: Provider, scopes: Iterable[str]) -> None:
+    """Let a discovered provider ask for these scopes, and what goes with them."""
+    provider.scopes = tuple(scopes)
+    provider.dialect.pop("authorization_parameters", None)
+    provider.dialect.update(_asking_for_consent(provider.scopes))
+
+
+def validated(provider: Provider) -> None:
+    """Raise :class:`ConfigurationError` (``provider_misconfigured``) naming the first column that cannot be so."""
     try:
         provider.full_clean()
     except ValidationError as problems:
         column, messages = next(iter(problems.message_dict.items()))
         raise ConfigurationError(f"{column}: {messages[0]}", code="provider_misconfigured") from None
-    with transaction.atomic(using=router.db_for_write(Provider)):
-        provider.save()
-        _note(provider, found)
-    return provider
 
 
 def rediscover(provider: Provider) -> dict[str, tuple[str, str]]:
@@ -95,14 +130,15 @@ def rediscover(provider: Provider) -> dict[str, tuple[str, str]]:
     except OAuthFlowsError as error:
         DiscoveredMetadata.objects.filter(provider=provider).update(failure=error.code)
         raise
-    noted = _note(provider, found)
+    noted = note(provider, found)
     if noted.differences:
         facts = {"provider": str(provider.pk), "columns": sorted(noted.differences)}
         logger.warning("oauth_flows.metadata_changed", extra=facts)
     return noted.differences
 
 
-def _note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
+def note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
+    """Keep what the issuer has said, to compare the row with."""
     noted, _created = DiscoveredMetadata.objects.update_or_create(
         provider=provider,
         defaults={
@@ -115,23 +151,48 @@ def _note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
     return noted
 
 
-def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
+def columns_of(found: Discovered, *, internal: bool) -> dict[str, Any]:
+    """Return the columns of a ``Provider`` for what an issuer has said."""
     server = found.server
     verifiable = bool(server.jwks_uri)
-    algorithm = found.id_token_algorithm
     offered = found.scopes if found.scopes is not None else ("openid",) if verifiable else ()
+    scopes = tuple(scope for scope in ("openid", OFFLINE) if scope in offered)
     return {
         "issuer": server.issuer,
         **{name: getattr(server, name) for name in PINNED},
         "token_endpoint_auth_method": found.auth_method,
-        "scopes": tuple(scope for scope in ("openid", "offline_access") if scope in offered),
+        "scopes": scopes,
         "identity_source": _identity_source(found),
         "label_path": "name" if verifiable or server.userinfo_endpoint else "",
-        "dialect": {}
-        if algorithm == DEFAULT_ALGORITHM or not verifiable
-        else {"id_token_signed_response_alg": algorithm},
+        "response_mode": found.response_mode,
+        "dialect": {**_dialect(found), **_asking_for_consent(scopes), **_aliases(found)},
         "internal": internal,
     }
+
+
+def _dialect(found: Discovered) -> dict[str, Any]:
+    """Return what the issuer demands or knows that no column says."""
+    said: dict[str, Any] = {}
+    if found.server.jwks_uri and found.id_token_algorithm != DEFAULT_ALGORITHM:
+        said["id_token_signed_response_alg"] = found.id_token_algorithm
+    if found.auth_method == "private_key_jwt":
+        said["token_endpoint_auth_signing_alg"] = ours(found.auth_algorithms)
+    if found.requires_signed_requests:
+        said["request_object_signing_alg"] = ours(found.request_algorithms)
+    if found.response_mode in SIGNED_MODES and (algorithm := ours(found.response_algorithms)) != DEFAULT_ALGORITHM:
+        said["authorization_signed_response_alg"] = algorithm
+    if found.details_types:
+        said["authorization_details_types"] = list(found.details_types)
+    return said
+
+
+def _aliases(found: Discovered) -> dict[str, Any]:
+    return {"mtls_endpoint_aliases": dict(found.mtls_endpoint_aliases)} if found.mtls_endpoint_aliases else {}
+
+
+def _asking_for_consent(scopes: Iterable[str]) -> dict[str, Any]:
+    """Let a server that may ignore ``offline_access`` unless its user is asked ask them. OpenID Connect Core 1.0 §11."""
+    return {"authorization_parameters": {"prompt": "consent"}} if OFFLINE in scopes else {}
 
 
 def _identity_source(found: Discovered) -> str:

@@ -38,10 +38,9 @@ from django_oauth_flows.flows.introspecting import learn_life
 from django_oauth_flows.flows.lease import Lease, acquire, deadline_left, deadline_seconds, lease_seconds
 from django_oauth_flows.flows.marking import mark_refreshed, needs_reauthorization, raise_alarm
 from django_oauth_flows.flows.policy import judge
-from django_oauth_flows.flows.revocations import SECRETS
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.snapshot import Snapshot, check_servable, read, still_leased
-from django_oauth_flows.flows.values import Grant, RefreshResult
+from django_oauth_flows.flows.values import SECRETS, Grant, RefreshResult
 from django_oauth_flows.models import Connection
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def _attempt(lease: Lease, *, seconds: float) -> bool:
         _failed(lease, error, registration.dialect)
         return False
     reach(Failpoint.AFTER_RESPONSE)
-    grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields)
+    grant = Grant.of(tokens, kept=registration.dialect.kept_members)
     if answers_for_another(lease.snapshot, tokens, registration):
         _another_account(lease, grant)
     if not lease.save(grant, requested_at=requested_at):

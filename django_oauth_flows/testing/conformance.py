@@ -6,8 +6,8 @@ Each module is something that the fake provider does, and what a client must mak
         module = MODULES["oidcc-client-test-invalid-iss"]
         module.set_up(fake)
 
-``expects`` is ``connected``, ``refreshed``, ``refused`` (a page that takes nothing), or the stable code of the error. What
-the client does not offer (signed request objects, userinfo tokens in a body, logout by the provider, a login that somebody
+``expects`` is ``connected``, ``refreshed``, ``called``, ``refused`` (a page that takes nothing), or the stable code of the error. What
+the client does not offer (request objects by reference, userinfo tokens in a body, logout by the provider, a login that somebody
 else starts) has a module as well: it must fail cleanly, with nothing connected.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.testing.openid import Claims
     from django_oauth_flows.testing.server import FakeProvider
 
-Act = Literal["login", "second login", "refresh", "discover", "visit"]
+Act = Literal["login", "second login", "refresh", "discover", "visit", "call"]
 MISSING: Any = object()
 """As a claim's value: take it out."""
 
@@ -48,6 +48,8 @@ class Module:
     act: Act = "login"
     then: Callable[[FakeProvider], None] = _honest
     dialect: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)  # of the provider's row, beside the dialect
+    dpop: bool = False  # whether the client is registered for tokens that are bound to keys
     visit: str = ""  # the path of ours that is asked for
 
 
@@ -69,6 +71,11 @@ def header(**changes: Any) -> Callable[[FakeProvider], None]:
 def callback(**changes: Any) -> Callable[[FakeProvider], None]:
     """Return a set-up after which the browser comes back with these parameters."""
     return lambda fake: setattr(fake.oauth2, "change_response", _changing(changes))
+
+
+def answer_claims(**changes: Any) -> Callable[[FakeProvider], None]:
+    """Return a set-up after which signed authorization responses claim this."""
+    return lambda fake: setattr(fake.openid, "change_answer", _changing(changes))
 
 
 def both(*steps: Callable[[FakeProvider], None]) -> Callable[[FakeProvider], None]:
@@ -136,6 +143,15 @@ def _userinfo(**changes: Any) -> Callable[[FakeProvider], None]:
     return lambda fake: setattr(fake.openid, "change_userinfo", _changing(changes))
 
 
+def _answers_signed_by_another(fake: FakeProvider) -> None:
+    fake.openid.keys, fake.openid.signing_key = [new_key(1)], replace(new_key(2), kid="key-1")
+
+
+def _answers_without_signature(fake: FakeProvider) -> None:
+    none = b64(b'{"alg":"none"}')
+    fake.openid.change_signed_answer = lambda token: f"{none}.{token.split('.')[1]}."
+
+
 def _signed_userinfo(fake: FakeProvider) -> None:
     fake.openid.signs_userinfo = True
 
@@ -146,6 +162,21 @@ def _userinfo_wants_body(fake: FakeProvider) -> None:
 
 def _metadata(**changes: Any) -> Callable[[FakeProvider], None]:
     return lambda fake: setattr(fake.openid, "change_metadata", _changing(changes))
+
+
+def _wants_nonces(fake: FakeProvider) -> None:
+    fake.oauth2.requires_dpop = True
+    fake.oauth2.dpop.demands_nonces = fake.api.dpop.demands_nonces = True
+    fake.oauth2.dpop.rotates_nonces = fake.api.dpop.rotates_nonces = True
+
+
+def _wants_proofs_alone(fake: FakeProvider) -> None:
+    fake.oauth2.requires_dpop = True
+
+
+def _spells_its_scheme_oddly(fake: FakeProvider) -> None:
+    _wants_nonces(fake)
+    fake.api.dpop.scheme = "dPOP"
 
 
 def _wants_request_uri(fake: FakeProvider) -> None:
@@ -196,7 +227,9 @@ _COMPREHENSIVE = {
         "connected", _userinfo(_claim_names={"a": "s"}, _claim_sources={"s": {"JWT": "e30.e30."}})
     ),
     "-distributed-claims": Module("connected", _userinfo(_claim_names={"a": "s"}, _claim_sources={"s": DISTANT})),
-    "-request-uri-signed-rs256": Module("provider_error", _wants_request_uri),  # signed requests: not offered here
+    "-request-uri-signed-rs256": Module(
+        "provider_error", _wants_request_uri
+    ),  # signed requests by reference: not offered here
     "-request-uri-signed-none": Module("provider_error", _wants_request_uri),
     "-3rd-party-init-login": Module("refused", act="visit", visit="/oauth/connect/fake/?iss={issuer}&login_hint=ada"),
 }
@@ -246,16 +279,23 @@ _FAPI2 = {
     "test-token-endpoint-response-without-expires_in": Module(
         "connected", lambda fake: setattr(fake.oauth2, "expires_in", None)
     ),
-    "test-happy-path": Module("connected"),
-    "test-happy-path-no-dpop-nonce": Module("connected"),
+    "test-rs-dpop-auth-scheme-case-insensitivity": Module("called", _spells_its_scheme_oddly, act="call", dpop=True),
+    "test-happy-path": Module("called", _wants_nonces, act="call", dpop=True),
+    "test-happy-path-no-dpop-nonce": Module("called", _wants_proofs_alone, act="call", dpop=True),
 }
 _JARM = {
-    f"test-ensure-jarm-{fault}": Module("unexpected_response", callback(code=MISSING, response="e30.e30."))
-    for fault in (
-        "without-iss-fails", "with-invalid-iss-fails", "without-aud-fails", "with-invalid-aud-fails", "without-exp-fails",
-        "with-expired-exp-fails", "with-invalid-sig-fails", "signature-is-not-none",
-    )
-}  # fmt: skip
+    f"test-ensure-jarm-{fault}": Module("signed_response_invalid", set_up, columns={"response_mode": "jwt"})
+    for fault, set_up in {
+        "without-iss-fails": answer_claims(iss=MISSING),
+        "with-invalid-iss-fails": answer_claims(iss=OTHER),
+        "without-aud-fails": answer_claims(aud=MISSING),
+        "with-invalid-aud-fails": answer_claims(aud="somebody-else"),
+        "without-exp-fails": answer_claims(exp=MISSING),
+        "with-expired-exp-fails": answer_claims(exp=lambda members: members["exp"] - 600),
+        "with-invalid-sig-fails": _answers_signed_by_another,
+        "signature-is-not-none": _answers_without_signature,
+    }.items()
+}
 
 
 def _named(prefix: str, modules: Mapping[str, Module]) -> dict[str, Module]:

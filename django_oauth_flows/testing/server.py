@@ -17,6 +17,7 @@ from django_oauth_flows.testing.oauth1 import OAuth1Server
 from django_oauth_flows.testing.oauth2 import OAuth2Server
 from django_oauth_flows.testing.openid import OpenIDServer
 from django_oauth_flows.testing.playing import Player
+from django_oauth_flows.testing.registrar import Registrar
 
 if TYPE_CHECKING:
     import ssl
@@ -33,6 +34,7 @@ class Received:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    certificate: bytes = field(default=b"", repr=False)  # the client's, as DER, if it has shown one
 
     @property
     def path(self) -> str:
@@ -57,7 +59,7 @@ class FakeProvider:
     ``script(endpoint, fault, …)`` decides how the next requests to an endpoint are answered; ``with fake.down():`` nobody is;
     ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``par``, ``device``, ``introspect``, ``token``, ``revoke``, ``userinfo``,
     ``jwks``, ``discovery``, ``metadata``, ``temporary``, ``authorize1``,
-    ``token1``, ``revoke1``, ``api``.
+    ``token1``, ``revoke1``, ``register``, ``api``.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
@@ -74,6 +76,7 @@ class FakeProvider:
         self.oauth1 = OAuth1Server(self.url)
         self.api = ProtectedAPI(self.oauth2, self.oauth1)
         self.openid = OpenIDServer(self.url, self.oauth2, self.api)
+        self.registrar = Registrar(self.url, self.oauth2)
         self.played: Player | None = None
         self._routes: dict[str, tuple[str, Callable[[Received], Answer]]] = {
             "/authorize": ("authorize", self.oauth2.authorize),
@@ -82,6 +85,7 @@ class FakeProvider:
             "/introspect": ("introspect", self.oauth2.introspect),
             "/token": ("token", self.oauth2.token),
             "/revoke": ("revoke", self.oauth2.revoke),
+            "/register": ("register", self.registrar.register),
             "/userinfo": ("userinfo", self.openid.userinfo),
             "/jwks": ("jwks", self.openid.jwks),
             "/.well-known/openid-configuration": ("discovery", self.openid.metadata),
@@ -151,7 +155,8 @@ class FakeProvider:
             _chunked(handler) if handler.headers.get("Transfer-Encoding") == "chunked" else handler.rfile.read(length)
         )
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        request = Received(handler.command, self.url + handler.path, headers, body)
+        shown = handler.connection.getpeercert(binary_form=True) if self.server.tls is not None else None
+        request = Received(handler.command, self.url + handler.path, headers, body, shown or b"")
         endpoint = self._endpoint(request.path)
         with self._lock:
             self.requests.append(request)
