@@ -59,6 +59,7 @@ class ConnectionAdmin(ConnectionColumns, ReadOnlyPages):
             {
                 "fields": (
                     "grant_type",
+                    "acts_for",
                     "requested_scopes_text",
                     "granted_scopes_text",
                     "missing_scopes_text",
