@@ -64,6 +64,7 @@ class ProviderAdmin(AccessiblePages):
                     "token_endpoint_auth_method",
                     "scopes",
                     "allowed_scopes",
+                    "required_scopes",
                 )
             },
         ),
@@ -77,7 +78,10 @@ class ProviderAdmin(AccessiblePages):
                     "token_endpoint",
                     "temporary_credential_endpoint",
                     "pushed_authorization_request_endpoint",
+                    "device_authorization_endpoint",
+                    "offers_device_flow",
                     "revocation_endpoint",
+                    "introspection_endpoint",
                     "userinfo_endpoint",
                     "jwks_uri",
                     "api_base_url",

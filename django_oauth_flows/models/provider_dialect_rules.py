@@ -27,7 +27,9 @@ _PLAIN_ENDPOINTS = (
     "token_endpoint",
     "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
+    "device_authorization_endpoint",
     "revocation_endpoint",
+    "introspection_endpoint",
 )
 _REUSABLE = frozenset(
     {"email", "emailaddress", "mail", "upn", "preferredusername", "username", "login", "screenname", "nickname", "name",
@@ -55,6 +57,16 @@ def secrets_in_query(provider: Provider) -> bool:
     dialect = provider.dialect
     in_query = dialect.get("token_request_method") == "GET" or dialect.get("refresh_request_method") == "GET"
     return in_query or dialect.get("token_request_format") == "query" or bool(dialect.get("api_token_parameter"))
+
+
+def signs_for_endpoint(provider: Provider) -> bool:
+    """Tell whether client assertions name the token endpoint, which another server can name as well, and not the issuer."""
+    asserts = provider.token_endpoint_auth_method in (
+        provider.AuthMethod.SECRET_JWT,
+        provider.AuthMethod.PRIVATE_KEY_JWT,
+    )
+    audience = provider.dialect.get("client_assertion_audience") if isinstance(provider.dialect, dict) else None
+    return asserts and audience == "token_endpoint"
 
 
 def dialect_problems(provider: Provider) -> Iterator[tuple[str, StrOrPromise]]:

@@ -30,8 +30,11 @@ class ServerMetadata:
     token_endpoint: str = ""
     temporary_credential_endpoint: str = ""  # RFC 5849 §2.1; OAuth 1.0a only
     pushed_authorization_request_endpoint: str = ""  # RFC 9126 §5; set: every request is pushed
+    device_authorization_endpoint: str = ""  # RFC 8628 §4
     revocation_endpoint: str = ""
+    introspection_endpoint: str = ""  # RFC 7662
     userinfo_endpoint: str = ""
+    registration_endpoint: str = ""  # RFC 7591; asked once, and then no part of a provider's row
     refresh_endpoint: str = ""  # where it is not the token endpoint
     issuer: str = ""
     jwks_uri: str = ""  # the keys that ID tokens are signed with
@@ -83,7 +86,7 @@ class ClientRegistration:
     ] = "client_secret_basic"
     scope_separator: str = " "
     code_challenge_method: Literal["S256", "plain", ""] = "S256"
-    response_mode: Literal["query", "form_post"] = "query"
+    response_mode: Literal["query", "form_post", "jwt", "query.jwt", "form_post.jwt"] = "query"
     signature_method: str = "HMAC-SHA1"  # OAuth 1.0a
     signature_placement: Literal["header", "query", "body"] = "header"
     realm: str = ""
@@ -181,6 +184,7 @@ class PendingAuthorization:
     nonce: Secret | None = None  # OpenID Connect: ties the ID token to this dance
     dpop_key: Secret | None = None  # what the tokens are going to be bound to, RFC 9449
     temporary_credentials: TemporaryCredentials | None = None
+    by_device: bool = False  # RFC 8628: no redirect has carried a nonce there and back
 
 
 @dataclass(frozen=True, slots=True)

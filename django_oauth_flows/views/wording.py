@@ -45,6 +45,11 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "authorization_failed": Explanation(_("The account could not be connected."), _AGAIN),
     "decrypt_failed": Explanation(_("Stored access data can no longer be read."), _ASK_STAFF, again=False),
+    "device_authorization_failed": Explanation(
+        _("The service gave out no code to be entered on another device."),
+        _("Connect in this browser if you can, or tell the site's staff the number below."),
+    ),
+    "device_code_expired": Explanation(_("The code was not entered in time."), _AGAIN),
     "identity_unavailable": Explanation(
         _("The service did not say which account this is, so nothing was connected."),
         _("Start again. If it happens again, tell the site's staff the number below."),
@@ -92,11 +97,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         _("Start again as the user you are logged in as, or log in as the other user first."),
     ),
 }
+EXPLANATIONS["details_not_allowed"] = EXPLANATIONS["scope_not_allowed"]
 EXPLANATIONS |= dict.fromkeys(
     (
         "bad_response", "bad_token", "callback_not_confirmed", "duplicate_parameter", "invalid_code", "issuer_missing",
         "par_failed", "provider_redirect", "token_mismatch", "token_type_unsupported", "unexpected_response", "verifier_missing",
-        "id_token_invalid", "id_token_missing", "userinfo_mismatch",
+        "id_token_invalid", "id_token_missing", "signed_response_invalid", "userinfo_mismatch",
     ),
     _UNUSABLE_ANSWER,
 )  # fmt: skip
