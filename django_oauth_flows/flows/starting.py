@@ -67,38 +67,42 @@ def start_authorization(
     if not provider.enabled or provider.paused:
         raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
     owner_model, owner_id = _checked_owner(provider, user=user, owner=owner, reconnect=reconnect)
-    wanted = _checked_scopes(provider, scopes, reconnect)
-    values = dict(reconnect.parameters if reconnect else _checked_parameters(provider, parameters or {}))
-    callback = redirect_uri(provider, site_url=site_url)
+    return begin(
+        AuthorizationRequest(
+            id=uuid.uuid4(),
+            provider=provider,
+            user_id=user.pk,
+            session_auth_hash=hash_session(session_auth_hash),
+            owner_model=owner_model,
+            owner_id=owner_id,
+            reconnects=reconnect,
+            requested_scopes=_checked_scopes(provider, scopes, reconnect),
+            parameters=dict(reconnect.parameters if reconnect else checked_parameters(provider, parameters or {})),
+            redirect_uri=redirect_uri(provider, site_url=site_url),
+            next_url=safe_next_url(next_url),
+        )
+    )
+
+
+def begin(request: AuthorizationRequest) -> StartedAuthorization:
+    """Remember ``request``, which says who wants what, and say where to send the browser; raise what the start may raise."""
+    provider = request.provider
     if _is_asked_first(provider):
-        _make_room(user.pk, provider)  # before the provider is asked for anything
+        _make_room(request.user_id, provider)  # before the provider is asked for anything
     state, browser = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(32))
-    pending, authorization_url = flow_for(provider.registration(values)).start(
-        redirect_uri=callback, scopes=wanted, state=state
+    pending, authorization_url = flow_for(provider.registration(request.parameters)).start(
+        redirect_uri=request.redirect_uri, scopes=request.requested_scopes, state=state
     )
-    request = AuthorizationRequest(
-        id=uuid.uuid4(),
-        state_hash=hash_secret(state),
-        provider=provider,
-        user_id=user.pk,
-        session_auth_hash=hash_session(session_auth_hash),
-        browser_hash=hash_secret(browser),
-        owner_model=owner_model,
-        owner_id=owner_id,
-        reconnects=reconnect,
-        requested_scopes=wanted,
-        parameters=values,
-        redirect_uri=callback,
-        next_url=safe_next_url(next_url),
-        language=(translation.get_language() or "")[:35],
-        configuration_fingerprint=provider.fingerprint(values),
-    )
+    request.state_hash, request.browser_hash = hash_secret(state), hash_secret(browser)
+    request.language = (translation.get_language() or "")[:35]
+    request.configuration_fingerprint = provider.fingerprint(request.parameters)
     _seal_pending(request, pending)
     _remember(request)
-    return StartedAuthorization(authorization_url, browser_cookie(request.pk, browser, path=urlsplit(callback).path))
+    cookie = browser_cookie(request.pk, browser, path=urlsplit(request.redirect_uri).path)
+    return StartedAuthorization(authorization_url, cookie)
 
 
-def _checked_parameters(provider: Provider, parameters: Mapping[str, str]) -> Mapping[str, str]:
+def checked_parameters(provider: Provider, parameters: Mapping[str, str]) -> Mapping[str, str]:
     """Return ``parameters`` if the service can have such values; what is no part of an address at all is refused later."""
     try:
         dialect = Dialect.from_json(provider.dialect)
