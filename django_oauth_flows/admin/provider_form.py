@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from django_oauth_flows.admin.draining import live_connections
 from django_oauth_flows.admin.json_field import StorableJSONField
+from django_oauth_flows.admin.provider_help import explain
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.models import Provider
 from django_oauth_flows.models.provider_rules import CREDENTIALED_ENDPOINTS
@@ -95,6 +96,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["new_private_key"].widget = _Unrepeated({"rows": 6, "autocomplete": "off", "spellcheck": "false"})
+        explain(self.fields)
         self.before = Provider.objects.filter(pk=self.instance.pk).first()
 
     def clean_new_private_key(self) -> str:

@@ -49,6 +49,15 @@ DANGERS = {
 """Dangerous settings of a provider, in the list of providers."""
 
 
+STATES = {
+    "active": gettext_lazy("active"),
+    "paused": gettext_lazy("paused"),
+    "reauthorization_required": gettext_lazy("needs to be reconnected"),
+    "revoked": gettext_lazy("disconnected"),
+}
+"""How a connection stands, its status and its switch in one word."""
+
+
 REFRESHES = {
     "refreshed": gettext_lazy("refreshed"),
     "needs_reauthorization": gettext_lazy("needs to be reconnected"),

@@ -78,7 +78,7 @@ def add_discovered_provider(
         raise ConfigurationError(f"{column}: {messages[0]}", code="provider_misconfigured") from None
     with transaction.atomic(using=router.db_for_write(Provider)):
         provider.save()
-        _note(provider, found)
+        pin(provider, found)
     return provider
 
 
@@ -93,14 +93,15 @@ def rediscover(provider: Provider) -> dict[str, tuple[str, str]]:
     except OAuthFlowsError as error:
         DiscoveredMetadata.objects.filter(provider=provider).update(failure=error.code)
         raise
-    noted = _note(provider, found)
+    noted = pin(provider, found)
     if noted.differences:
         facts = {"provider": str(provider.pk), "columns": sorted(noted.differences)}
         logger.warning("oauth_flows.metadata_changed", extra=facts)
     return noted.differences
 
 
-def _note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
+def pin(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
+    """Keep what ``discover`` has found for a saved row, to be compared with what its issuer says later."""
     noted, _created = DiscoveredMetadata.objects.update_or_create(
         provider=provider,
         defaults={
