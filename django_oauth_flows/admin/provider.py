@@ -48,7 +48,7 @@ class ProviderAdmin(ProviderColumns, ProviderActions, ProviderTesting, ProviderD
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
         """Count live connections in the same query, by an index."""
         live = Connection.objects.filter(provider=OuterRef("pk"), status__in=LIVE).order_by().values("provider")
-        counted = Coalesce(Subquery(live.annotate(number=Count("pk")).values("number")), 0)
+        counted = Coalesce(Subquery(live.annotate(number=Count("*")).values("number")), 0)
         rows: QuerySet[Provider] = super().get_queryset(request).annotate(live=counted)
         return rows
 

@@ -82,7 +82,7 @@ Counted = list[tuple[datetime, str, int]]
 def _statuses(provider: Provider) -> Iterator[StatusCount]:
     rows = Connection.objects.filter(provider=provider).order_by().values_list("status", "paused")
     counted: Counter[str] = Counter()
-    for status, paused, number in rows.annotate(number=Count("pk")):
+    for status, paused, number in rows.annotate(number=Count("*")):
         counted["paused" if paused and status != Connection.Status.REVOKED else status] += number
     page = reverse("admin:oauth_flows_connection_changelist")
     for state, label in wording.STATES.items():

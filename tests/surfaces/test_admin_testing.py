@@ -150,7 +150,12 @@ def nobody(provider: Provider, fake: FakeProvider) -> None:
     ("mistake", "step", "code", "fix"),
     [
         (wrong_secret, "Exchange the code for tokens", "invalid_client", "Paste the client secret anew"),
-        (wrong_redirect_uri, "Exchange the code for tokens", "invalid_grant", "Register exactly the redirect URI above"),
+        (
+            wrong_redirect_uri,
+            "Exchange the code for tokens",
+            "invalid_grant",
+            "Register exactly the redirect URI above",
+        ),
         (refused_scope, "Come back with an answer", "provider_error", "take out those that it does not know"),
         (narrower_scope, "Compare the permissions", "missing_scopes", "Missing: write"),
         (denied, "Come back with an answer", "access_denied", "Test again and allow it"),
@@ -237,7 +242,9 @@ def test_testing_needs_its_own_permission_and_a_post(
     )
     for method in ("get", "post"):
         assert getattr(client_for(nearly), method)(page_of(provider)).status_code == 403
-    assert "Test connection" not in text_of(client_for(nearly).get(f"/admin/oauth_flows/provider/{provider.pk}/change/"))
+    assert "Test connection" not in text_of(
+        client_for(nearly).get(f"/admin/oauth_flows/provider/{provider.pk}/change/")
+    )
     assert not AuthorizationRequest.objects.exists()
 
 
