@@ -145,7 +145,7 @@ class ConnectionActions(ReadOnlyPages):
 
     def _revoke(self, request: HttpRequest, rows: Sequence[Connection], until: float) -> Done:
         chosen = Connection.objects.filter(pk__in=[row.pk for row in rows]).order_by("pk")
-        ended = flows.revoke_all(chosen, actor=request.user, seconds=max(until - monotonic(), 0))
+        ended = flows.revoke_all(chosen, actor=request.user, seconds=max(until - monotonic(), 1))
         for connection, outcome in ended:
             self.log_change(request, connection, f"{_('disconnected')}: {wording.outcome_label(outcome)}")
         return ended
