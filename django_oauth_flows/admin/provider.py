@@ -19,7 +19,7 @@ from django_oauth_flows.admin.provider_actions import ProviderActions
 from django_oauth_flows.admin.provider_columns import ProviderColumns
 from django_oauth_flows.admin.provider_discovery import ProviderDiscovery
 from django_oauth_flows.admin.provider_fieldsets import FIELDSETS
-from django_oauth_flows.admin.provider_form import SECRET_FIELDS, WRITE_ONLY, ProviderForm
+from django_oauth_flows.admin.provider_form import ABOUT_WHAT_IS_STORED, SECRET_FIELDS, WRITE_ONLY, ProviderForm
 from django_oauth_flows.admin.provider_testing import ProviderTesting
 from django_oauth_flows.departing import site_url
 from django_oauth_flows.models import Connection, Provider
@@ -63,13 +63,14 @@ class ProviderAdmin(ProviderColumns, ProviderActions, ProviderTesting, ProviderD
         return {"slug": ("name",)} if obj is None else {}
 
     def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
-        """Leave the write-only fields out for staff who may only look."""
-        fieldsets = super().get_fieldsets(request, obj)
-        if obj is None or self.has_change_permission(request, obj):
-            return fieldsets
+        """Leave out what has no meaning for a new provider, and the write-only fields for staff who may only look."""
+        if obj is None:
+            left_out: tuple[str, ...] = ABOUT_WHAT_IS_STORED
+        else:
+            left_out = () if self.has_change_permission(request, obj) else WRITE_ONLY
         return [
-            (title, {**options, "fields": [f for f in options["fields"] if f not in WRITE_ONLY]})
-            for title, options in fieldsets
+            (title, {**options, "fields": [f for f in options["fields"] if f not in left_out]})
+            for title, options in super().get_fieldsets(request, obj)
         ]
 
     def render_change_form(

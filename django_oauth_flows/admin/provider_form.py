@@ -32,6 +32,10 @@ SECRET_FIELDS = {
 WRITE_ONLY = (*SECRET_FIELDS, "previous_until", "cleared", "current_client_secret")
 """Form fields that are no columns: what is entered there never comes out."""
 
+ABOUT_WHAT_IS_STORED = ("previous_until", "cleared", "current_client_secret", "learned_access_token_lifetime")
+"""Form fields that a new provider has no use for."""
+
+NEW = _("It is encrypted at once, and never shown again.")
 KEEP = _("Leave blank to keep what is stored.")
 
 
@@ -97,6 +101,9 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.fields["new_private_key"].widget = _Unrepeated({"rows": 6, "autocomplete": "off", "spellcheck": "false"})
         explain(self.fields)
+        if self.instance._state.adding:
+            for name in SECRET_FIELDS:
+                self.fields[name].help_text = NEW
         self.before = Provider.objects.filter(pk=self.instance.pk).first()
 
     def clean_new_private_key(self) -> str:
