@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import django
 from django.contrib import admin
 from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Coalesce
@@ -83,6 +84,7 @@ class ProviderAdmin(ProviderColumns, ProviderActions, ProviderTesting, ProviderD
             form.instance.slug = form.get_initial_for_field(form.fields["slug"], "slug") or ""
         elif (provider := context.get("original")) is not None:
             context["health"] = provider_health.health_of(provider)
+        context["tools_in_header"] = django.VERSION >= (6, 1)
         context["may_test"] = self.has_test_permission(request, context.get("original"))
         return super().render_change_form(request, context, *args, **kwargs)
 
