@@ -12,7 +12,7 @@ WIDTH, HEIGHT = 480, 120
 """Units of the drawing; the page scales it."""
 
 GAP = 2
-LOWEST = 2
+LOWEST = 5
 """Units that even one failure among thousands gets: it must be seen."""
 
 

@@ -97,7 +97,7 @@ def test_from_the_empty_list_to_a_passed_test(
     did = ClickList(page)
 
     office.open("/admin/oauth_flows/provider/")
-    did.lines.append("Open *OAuth flows › Providers* in the admin.")
+    did.lines.append("Open *OAuth connections › Providers* in the admin.")
     did.picture("providers-empty", "The empty list of providers")
     did.click("link", "Add provider")
     did.fill("Issuer URL", fake.url, told="Paste the service's issuer URL")

@@ -7,7 +7,8 @@ from tests.contract.mutants.base import ROWS, Change, Mutant
 from tests.contract.mutants.disconnecting import DISCONNECTING
 from tests.contract.mutants.keeping import KEEPING
 from tests.contract.mutants.refreshing import REFRESHING
+from tests.contract.mutants.staff import STAFF
 
 __all__ = ["MUTANTS", "ROWS", "Change", "Mutant"]
 
-MUTANTS = (*REFRESHING, *DISCONNECTING, *ANSWERS, *KEEPING)
+MUTANTS = (*REFRESHING, *DISCONNECTING, *ANSWERS, *KEEPING, *STAFF)
