@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_oauth_flows import flows
 from django_oauth_flows.admin import wording
+from django_oauth_flows.admin.provider_form import CREDENTIALS
 from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.models import Provider
 from django_oauth_flows.models.provider_rules import dangers
@@ -56,5 +57,5 @@ class ProviderColumns:
     @admin.display(description=_("client secret"))
     def secret_state(self, obj: Provider) -> str:
         """Show whether a secret is stored, and nothing about it."""
-        stored = obj.client_secret is not None or obj.private_key is not None
+        stored = any(getattr(obj, column) is not None for _field, column in CREDENTIALS)
         return str(_("stored") if stored else _("none"))

@@ -78,13 +78,19 @@ class ConnectionState(serializers.Serializer[Any]):
     shares_grant = serializers.BooleanField(read_only=True)
 
 
-class StartRequest(serializers.Serializer[Any]):
-    """What a client may ask for when it starts a connection; anything else is refused, not ignored."""
+class DeviceState(serializers.Serializer[Any]):
+    """A code that waits to be entered on another device."""
 
-    scopes = serializers.ListField(
-        child=serializers.CharField(max_length=MAX_SCOPE), max_length=MAX_SCOPES, required=False, allow_null=True
-    )
-    next = Text(required=False)
+    id = serializers.UUIDField(read_only=True, source="request_id")
+    user_code = serializers.CharField(read_only=True)
+    verification_uri = serializers.CharField(read_only=True)
+    verification_uri_complete = serializers.CharField(read_only=True)
+    expires_at = Moment()
+    wait = serializers.IntegerField(read_only=True)
+
+
+class _Exact(serializers.Serializer[Any]):
+    """What a client may send; anything else is refused, not ignored."""
 
     def to_internal_value(self, data: Any) -> Any:
         """Refuse members that have no meaning here, such as an owner or a token."""
@@ -92,3 +98,24 @@ class StartRequest(serializers.Serializer[Any]):
             refused = serializers.ErrorDetail(_("This member is not accepted here."), code="unknown_field")
             raise serializers.ValidationError({str(name): [refused] for name in unknown})
         return super().to_internal_value(data)
+
+
+class StartDeviceRequest(_Exact):
+    """What a client may ask for when a code is to be entered on another device."""
+
+    scopes = serializers.ListField(
+        child=serializers.CharField(max_length=MAX_SCOPE), max_length=MAX_SCOPES, required=False, allow_null=True
+    )
+
+
+class StartRequest(StartDeviceRequest):
+    """What a client may ask for when it starts a connection."""
+
+    next = Text(required=False)
+
+
+class DeviceRequest(_Exact):
+    """The handle shows that it was this client that has started; ``action`` says what it wants."""
+
+    handle = serializers.CharField(max_length=100)
+    action = serializers.ChoiceField(choices=("poll", "cancel", "adopt", "drop"), default="poll")

@@ -41,7 +41,7 @@ class ProviderList(View):
     def get(self, request: Request) -> Response:
         """List the enabled providers that the user may use."""
         pages = BySlug()
-        rows = pages.paginate_queryset(_open_providers(), request, view=self) or []
+        rows = pages.paginate_queryset(open_providers(), request, view=self) or []
         usable = [provider for provider in rows if allows(request.user, "use", provider)]
         return pages.get_paginated_response(ProviderDetail(usable, many=True).data)
 
@@ -57,7 +57,7 @@ class Start(View):
         Whoever opens the provider's URL could finish the flow of somebody else's client; a page that wants the login and
         a click of the same user cannot be passed on.
         """
-        provider = _open_providers().filter(slug=slug).first()
+        provider = open_providers().filter(slug=slug).first()
         if provider is None or not allows(request.user, "use", provider):
             raise Http404
         asked = StartRequest(data=request.data)
@@ -66,7 +66,7 @@ class Start(View):
         if not set(scopes or ()) <= {*provider.scopes, *provider.allowed_scopes}:
             raise ScopeNotAllowed(f"A scope that {provider} does not list was asked for.")
         next_url = flows.safe_next_url(asked.validated_data.get("next", ""))
-        ticket = connect_ticket(_user(request), provider, scopes, next_url)
+        ticket = connect_ticket(user_of(request), provider, scopes, next_url)
         return Response({"connect_url": _connect_url(request, provider, ticket)})
 
 
@@ -75,13 +75,13 @@ class ConnectionList(View):
 
     def get(self, request: Request) -> Response:
         """List the live connections that the user owns or has consented to, newest first."""
-        owner_model, owner_id = owner_key(_user(request))
-        mine = Q(owner_model=owner_model, owner_id=owner_id) | Q(user=_user(request))
-        live = _connections().filter(mine).exclude(status=Connection.Status.REVOKED)
+        owner_model, owner_id = owner_key(user_of(request))
+        mine = Q(owner_model=owner_model, owner_id=owner_id) | Q(user=user_of(request))
+        live = readable_connections().filter(mine).exclude(status=Connection.Status.REVOKED)
         pages = NewestFirst()
         rows = pages.paginate_queryset(live, request, view=self) or []
         visible = [connection for connection in rows if allows(request.user, "view", connection)]
-        return pages.get_paginated_response(_states(visible))
+        return pages.get_paginated_response(states(visible))
 
 
 class ConnectionDetail(View):
@@ -94,27 +94,27 @@ class ConnectionDetail(View):
 
     def get(self, request: Request, pk: UUID) -> Response:
         """Show one; it stays readable after it was disconnected."""
-        return Response(_states([_visible(request, pk)])[0])
+        return Response(states([_visible(request, pk)])[0])
 
     def delete(self, request: Request, pk: UUID) -> Response:
         """Disconnect: at once here, then at the provider. Repeating it changes nothing."""
         connection = _visible(request, pk)
         if not allows(request.user, "manage", connection):
             raise PermissionDenied
-        outcome = flows.revoke(connection, actor=_user(request))
+        outcome = flows.revoke(connection, actor=user_of(request))
         return Response({"id": str(connection.pk), "status": connection.status, "revocation": outcome})
 
 
-def _user(request: Request) -> AbstractBaseUser:
+def user_of(request: Request) -> AbstractBaseUser:
     """Return the user, whom the endpoint's permission has found to be logged in."""
     return cast("AbstractBaseUser", request.user)
 
 
-def _open_providers() -> QuerySet[Provider]:
+def open_providers() -> QuerySet[Provider]:
     return Provider.objects.enabled().filter(paused=False)
 
 
-def _connections() -> QuerySet[Connection]:
+def readable_connections() -> QuerySet[Connection]:
     renewable = ExpressionWrapper(Q(token__refresh_token__isnull=False), output_field=BooleanField())
     rows = Connection.objects.select_related("provider")
     return rows.annotate(renewable=renewable, expires_at=F("token__expires_at"))
@@ -122,13 +122,13 @@ def _connections() -> QuerySet[Connection]:
 
 def _visible(request: Request, pk: UUID) -> Connection:
     """Return a connection that the user may see; anybody else's does not exist."""
-    connection = _connections().filter(pk=pk).first()
+    connection = readable_connections().filter(pk=pk).first()
     if connection is None or not allows(request.user, "view", connection):
         raise Http404
     return connection
 
 
-def _states(connections: Iterable[Connection]) -> list[dict[str, Any]]:
+def states(connections: Iterable[Connection]) -> list[dict[str, Any]]:
     rows = list(connections)
     sharing = flows.shares_grant(row for row in rows if row.status != Connection.Status.REVOKED)
     for row in rows:

@@ -11,11 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from django_oauth_flows.flows.authenticating import httpx_auth, requests_auth
-    from django_oauth_flows.flows.calling import access_token, client_session, session
+    from django_oauth_flows.flows.calling import access_token, client_session, service_session, session
     from django_oauth_flows.flows.completing import complete_authorization
+    from django_oauth_flows.flows.devices import (
+        cancel_device_authorization,
+        poll_device_authorization,
+        start_device_authorization,
+    )
     from django_oauth_flows.flows.discovering import add_discovered_provider, discover, rediscover
+    from django_oauth_flows.flows.exchanging import exchange_token
     from django_oauth_flows.flows.fleet import refresh_due
     from django_oauth_flows.flows.importing import import_connection
+    from django_oauth_flows.flows.introspecting import introspect
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
     from django_oauth_flows.flows.pruning import prune
     from django_oauth_flows.flows.refreshing import refresh
@@ -49,15 +56,19 @@ _HOMES = {
     "astart_authorization": "twins",
     "atransfer": "twins",
     "client_session": "calling",
+    "cancel_device_authorization": "devices",
     "complete_authorization": "completing",
     "deliver_webhooks": "webhooks",
     "discover": "discovering",
     "drop_expired_parked": "parking",
     "drop_parked": "parking",
     "drop_parked_of": "parking",
+    "exchange_token": "exchanging",
     "httpx_auth": "authenticating",
     "import_connection": "importing",
+    "introspect": "introspecting",
     "parked": "parking",
+    "poll_device_authorization": "devices",
     "prune": "pruning",
     "rediscover": "discovering",
     "redirect_uri": "starting",
@@ -68,9 +79,11 @@ _HOMES = {
     "revoke_all": "revoking",
     "safe_next_url": "returning",
     "session": "calling",
+    "service_session": "calling",
     "settle_restored": "restoring",
     "shares_grant": "sharing",
     "start_authorization": "starting",
+    "start_device_authorization": "devices",
     "transfer": "transferring",
     "work_off_revocations": "revocations",
 }
@@ -86,6 +99,7 @@ __all__ = [
     "arevoke",
     "astart_authorization",
     "atransfer",
+    "cancel_device_authorization",
     "client_session",
     "complete_authorization",
     "deliver_webhooks",
@@ -93,9 +107,12 @@ __all__ = [
     "drop_expired_parked",
     "drop_parked",
     "drop_parked_of",
+    "exchange_token",
     "httpx_auth",
     "import_connection",
+    "introspect",
     "parked",
+    "poll_device_authorization",
     "prune",
     "redirect_uri",
     "rediscover",
@@ -105,10 +122,12 @@ __all__ = [
     "revoke",
     "revoke_all",
     "safe_next_url",
+    "service_session",
     "session",
     "settle_restored",
     "shares_grant",
     "start_authorization",
+    "start_device_authorization",
     "transfer",
     "work_off_revocations",
 ]

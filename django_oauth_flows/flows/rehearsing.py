@@ -21,11 +21,12 @@ from django_oauth_flows.flows.binding import hash_session
 from django_oauth_flows.flows.checking import checked_answer
 from django_oauth_flows.flows.confirming import remember_login, verify_login
 from django_oauth_flows.flows.holding import holding_of
+from django_oauth_flows.flows.introspecting import with_lifetime
 from django_oauth_flows.flows.returning import safe_next_url
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.starting import begin, checked_parameters, redirect_uri
 from django_oauth_flows.flows.values import Grant
-from django_oauth_flows.managers import hash_secret, owner_key
+from django_oauth_flows.managers import DANCE_SECRETS, hash_secret, owner_key
 from django_oauth_flows.models import AuthorizationRequest, Provider, Revocation
 from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.kept import as_variables
@@ -73,8 +74,11 @@ def start_test(
     The caller has made sure that the user may test.
     """
     owner_model, owner_id = owner_key(user)
+    state, browser = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(32))
     request = AuthorizationRequest(
         id=uuid.uuid4(),
+        state_hash=hash_secret(state),
+        browser_hash=hash_secret(browser),
         provider=provider,
         user_id=user.pk,
         session_auth_hash=hash_session(session_auth_hash),
@@ -90,7 +94,8 @@ def start_test(
             raise AuthorizationError(f"{provider} is paused.", code="paused", hint="Resume it first.")
         request.redirect_uri = redirect_uri(provider, site_url=site_url)
         checked_parameters(provider, request.parameters)
-        return begin(request)
+        request.configuration_fingerprint = provider.fingerprint(request.parameters)
+        return begin(request, state, browser)
     except OAuthFlowsError as error:
         if error.code == "too_many_starts":
             raise
@@ -139,7 +144,7 @@ def _rehearse(
         facts["expires_in"] = granted.grant.expires_in
     with report.step("id_token") as facts:
         claims = verify_login(response, tokens, request, elapsed=time.monotonic() - began)
-        granted.grant = remember_login(granted.grant, claims)
+        granted.grant = with_lifetime(remember_login(granted.grant, claims), registration)
         facts["present"] = bool(claims)
     registration = replace(registration, kept=as_variables(granted.grant.extra))
     with report.step("account") as facts:
@@ -160,7 +165,7 @@ def _refresh(registration: ClientRegistration, report: _Report, granted: _Grante
         return
     with report.step("refresh") as facts:
         facts["present"] = True
-        fresh: TokenResponse = flow.refresh(grant.refresh_token)
+        fresh: TokenResponse = flow.refresh(grant.refresh_token, dpop_key=grant.dpop_key)
         facts["rotated"] = fresh.refresh_token is not None and fresh.refresh_token != grant.refresh_token
         granted.grant = replace(
             grant, access_token=fresh.access_token, refresh_token=fresh.refresh_token or grant.refresh_token
@@ -225,8 +230,7 @@ def _cause(error: OAuthFlowsError) -> dict[str, str]:
 def _keep_failed(request: AuthorizationRequest, error: OAuthFlowsError) -> None:
     """Remember a test that has not got as far as the browser."""
     request.report = [{"step": "start", **_cause(error)}]
-    request.state_hash = request.browser_hash = hash_secret(Secret(secrets.token_urlsafe(32)))
-    for name in ("code_verifier", "nonce", "temporary_token", "temporary_token_secret"):
+    for name in DANCE_SECRETS:
         setattr(request, name, None)
     request.outcome, request.failure = AuthorizationRequest.Outcome.TESTED, error.code
     request.taken_at = request.expires_at = DatabaseNow()
