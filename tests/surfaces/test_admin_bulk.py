@@ -165,5 +165,5 @@ def test_the_timeline_tells_what_happened_the_newest_first(root: Client, user: U
 @pytest.mark.security("M05")
 def test_no_address_sorts_the_list_by_anything_else(root: Client, rows: list[Connection]) -> None:
     newest = [row.pk for row in Connection.objects.order_by("-created_at", "-pk")]
-    for query in ("", "o=1", "o=-6", "o=x", "o=token__access_token"):
+    for query in ("", "o=1", "o=8", "o=-6", "o=x", "o=token__access_token"):
         assert [row.pk for row in root.get(f"{LIST}?{query}").context["cl"].result_list] == newest

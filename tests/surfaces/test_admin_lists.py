@@ -55,6 +55,7 @@ QUERIES = (
     "provider__id__exact={rare}",
     "provider__id__exact={rare}&state=revoked",
     "provider__id__exact={common}&state=reauthorization_required&dying=30",
+    "_facets=True",
     "o=5",  # an order that is not offered
 )
 
