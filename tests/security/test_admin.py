@@ -425,7 +425,7 @@ def test_another_path_on_the_same_host_needs_no_secret(root: Client, provider: P
     "query",
     [
         "client_secret__startswith=v", "client_secret__regex=.", "client_secret__isnull=0", "private_key=x",
-        "token__access_token__startswith=v", "token__refresh_token__isnull=0", "connections__token__access_token__gt=a", "o=client_secret",
+        "token__access_token__startswith=v", "token__refresh_token__isnull=0", "token__refresh_token__isnull=1", "connections__token__access_token__gt=a", "o=client_secret",
     ],
 )  # fmt: skip
 def test_no_filter_or_order_probes_a_secret(query: str, root: Client, connection: Connection) -> None:
