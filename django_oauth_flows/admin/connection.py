@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST
 
 from django_oauth_flows.admin.columns import ConnectionColumns, is_renewable
 from django_oauth_flows.admin.connection_actions import ConnectionActions
-from django_oauth_flows.admin.filters import EndFilter, StateFilter
+from django_oauth_flows.admin.filters import EndFilter, RequiredScopesFilter, StateFilter
 from django_oauth_flows.admin.import_form import ImportForm
 from django_oauth_flows.admin.paginating import NewestPaginator
 from django_oauth_flows.admin.rounds import SECONDS
@@ -51,7 +51,7 @@ class ConnectionAdmin(ConnectionColumns, ConnectionActions):
 
     list_display = ("provider", "account", "owner", "state", "reason", "expires_at", "last_used_at", "created_at")
     list_display_links = ("provider", "account")
-    list_filter = ("provider", StateFilter, EndFilter)
+    list_filter = ("provider", StateFilter, EndFilter, RequiredScopesFilter)
     list_select_related = ("provider", "user", "token")
     ordering = ("-created_at", "-pk")
     sortable_by = ()
@@ -73,6 +73,8 @@ class ConnectionAdmin(ConnectionColumns, ConnectionActions):
                     "requested_scopes_text",
                     "granted_scopes_text",
                     "missing_scopes_text",
+                    "missing_required_scopes_text",
+                    "authorization_details",
                     "parameters",
                 )
             },

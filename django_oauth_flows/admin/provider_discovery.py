@@ -86,10 +86,10 @@ class ProviderDiscovery(AccessiblePages):
 
     def remember_discovered(self, request: HttpRequest, provider: Provider) -> None:
         """Pin what was discovered to the new row: a later look is compared with it."""
-        from django_oauth_flows.flows.discovering import pin
+        from django_oauth_flows.flows.discovering import note
 
         if (found := _found(request)) and found["issuer"] == provider.issuer:
-            pin(provider, found)
+            note(provider, found)
 
     def _may_be_internal(self, request: HttpRequest) -> bool:
         return request.user.has_perm("oauth_flows.change_internal_provider")

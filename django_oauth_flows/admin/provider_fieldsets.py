@@ -20,6 +20,7 @@ FIELDSETS: Any = (
                 "token_endpoint_auth_method",
                 "scopes",
                 "allowed_scopes",
+                "required_scopes",
             )
         },
     ),
@@ -34,6 +35,7 @@ FIELDSETS: Any = (
                 "temporary_credential_endpoint",
                 "pushed_authorization_request_endpoint",
                 "device_authorization_endpoint",
+                "offers_device_flow",
                 "revocation_endpoint",
                 "introspection_endpoint",
                 "userinfo_endpoint",

@@ -51,6 +51,7 @@ class ProviderDetail(ProviderSummary):
     protocol = serializers.CharField(read_only=True)
     scopes = Names()
     allowed_scopes = Names()
+    required_scopes = Names()
 
 
 class ConnectionState(serializers.Serializer[Any]):
@@ -66,9 +67,12 @@ class ConnectionState(serializers.Serializer[Any]):
     requested_scopes = Names()
     granted_scopes = Names()
     missing_scopes = Names()
+    missing_required_scopes = Names()
+    authorization_details = serializers.JSONField(read_only=True)
     status = serializers.CharField(read_only=True)
     reason = serializers.CharField(read_only=True)
     paused = serializers.BooleanField(read_only=True)
+    health = serializers.CharField(read_only=True)
     renewable = serializers.BooleanField(read_only=True)
     expires_at = Moment()
     authorized_at = Moment()

@@ -16,6 +16,8 @@ from django_oauth_flows import flows
 from django_oauth_flows.api.base import NewestFirst, View
 from django_oauth_flows.api.serializers import ConnectionState, ProviderDetail, StartRequest
 from django_oauth_flows.exceptions import ScopeNotAllowed
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.health import health_of
 from django_oauth_flows.managers import allows, owner_key
 from django_oauth_flows.models import Connection, Provider
 from django_oauth_flows.tickets import connect_ticket
@@ -63,7 +65,7 @@ class Start(View):
         asked = StartRequest(data=request.data)
         asked.is_valid(raise_exception=True)
         scopes = asked.validated_data.get("scopes") or None
-        if not set(scopes or ()) <= {*provider.scopes, *provider.allowed_scopes}:
+        if not provider.known_scopes.issuperset(scopes or ()):
             raise ScopeNotAllowed(f"A scope that {provider} does not list was asked for.")
         next_url = flows.safe_next_url(asked.validated_data.get("next", ""))
         ticket = connect_ticket(user_of(request), provider, scopes, next_url)
@@ -116,8 +118,8 @@ def open_providers() -> QuerySet[Provider]:
 
 def readable_connections() -> QuerySet[Connection]:
     renewable = ExpressionWrapper(Q(token__refresh_token__isnull=False), output_field=BooleanField())
-    rows = Connection.objects.select_related("provider")
-    return rows.annotate(renewable=renewable, expires_at=F("token__expires_at"))
+    rows = Connection.objects.select_related("provider", "token")
+    return rows.annotate(renewable=renewable, expires_at=F("token__expires_at"), now=DatabaseNow())
 
 
 def _visible(request: Request, pk: UUID) -> Connection:
@@ -133,6 +135,7 @@ def states(connections: Iterable[Connection]) -> list[dict[str, Any]]:
     sharing = flows.shares_grant(row for row in rows if row.status != Connection.Status.REVOKED)
     for row in rows:
         row.shares_grant = row.pk in sharing  # type: ignore[attr-defined]
+        row.health = health_of(row)  # type: ignore[attr-defined]
     return list(ConnectionState(rows, many=True).data)
 
 

@@ -8,9 +8,12 @@ from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.flows.answers import answer_of
 from django_oauth_flows.flows.binding import check_standing
 from django_oauth_flows.protocol.authorization import read_state, validate_authorization_response
+from django_oauth_flows.protocol.jarm import signed_answer
 from django_oauth_flows.protocol.messages import PendingAuthorization, TemporaryCredentials
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.contrib.auth.base_user import AbstractBaseUser
 
     from django_oauth_flows.models import AuthorizationRequest
@@ -29,8 +32,11 @@ def checked_answer(
     if request.provider.slug != provider_slug:
         raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
     check_standing(request, user=user)
-    pending = _pending(request, request.provider.registration(request.parameters), read_state(params))
-    return validate_authorization_response(pending, answer_of(request, params))
+    registration, state = request.provider.registration(request.parameters), read_state(params)
+    pending = _pending(request, registration, state)
+    found: datetime = request.now  # type: ignore[attr-defined]
+    answer = signed_answer(answer_of(request, params), registration, state, now=found.timestamp())
+    return validate_authorization_response(pending, answer)
 
 
 def _pending(request: AuthorizationRequest, registration: ClientRegistration, state: Secret) -> PendingAuthorization:

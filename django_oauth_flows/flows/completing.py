@@ -148,7 +148,7 @@ def settle(
 ) -> Completion:
     """Find out whose the new grant is, and keep it; give it back if that fails. ``began``: monotonic, when it was asked for."""
     registration = response.pending.registration
-    grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields, callback=response.extra)
+    grant = Grant.of(tokens, kept=registration.dialect.kept_members, callback=response.extra)
     holding = holding_of(request, Identity(), user=user)
     try:
         claims = verify_login(response, tokens, request, elapsed=time.monotonic() - began)

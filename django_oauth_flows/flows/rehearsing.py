@@ -24,6 +24,8 @@ from django_oauth_flows.flows.holding import holding_of
 from django_oauth_flows.flows.introspecting import with_lifetime
 from django_oauth_flows.flows.returning import safe_next_url
 from django_oauth_flows.flows.revoking import discard
+from django_oauth_flows.flows.scopes import scopes_to_ask
+from django_oauth_flows.flows.speaking import asking
 from django_oauth_flows.flows.starting import begin, checked_parameters, redirect_uri
 from django_oauth_flows.flows.values import Grant
 from django_oauth_flows.managers import DANCE_SECRETS, hash_secret, owner_key
@@ -84,7 +86,7 @@ def start_test(
         session_auth_hash=hash_session(session_auth_hash),
         owner_model=owner_model,
         owner_id=owner_id,
-        requested_scopes=provider.scopes,
+        requested_scopes=scopes_to_ask(provider, None, None),
         parameters=dict(parameters or {}),
         next_url=safe_next_url(next_url),
         report=[{"step": "start", "code": ""}],
@@ -95,7 +97,9 @@ def start_test(
         request.redirect_uri = redirect_uri(provider, site_url=site_url)
         checked_parameters(provider, request.parameters)
         request.configuration_fingerprint = provider.fingerprint(request.parameters)
-        return begin(request, state, browser)
+        registration = provider.registration(request.parameters)
+        asked = asking(registration, details=None, reconnect=None, extends=False)
+        return begin(request, asked, state, browser)
     except OAuthFlowsError as error:
         if error.code == "too_many_starts":
             raise

@@ -89,7 +89,14 @@ def test_providers_are_listed_without_their_client(browser: Client, provider: Pr
     make_provider_row(slug="paused", paused=True)
     answer = browser.get(PROVIDERS).json()
     assert answer["results"] == [
-        {"slug": "fake", "name": "Fake", "protocol": "oauth2", "scopes": ["read"], "allowed_scopes": ["write"]}
+        {
+            "slug": "fake",
+            "name": "Fake",
+            "protocol": "oauth2",
+            "scopes": ["read"],
+            "allowed_scopes": ["write"],
+            "required_scopes": [],
+        }
     ]
 
 
@@ -123,9 +130,12 @@ def test_a_connection_tells_its_state_and_nothing_of_its_token(browser: Client, 
         "requested_scopes": ["read"],
         "granted_scopes": ["read"],
         "missing_scopes": [],
+        "missing_required_scopes": [],
+        "authorization_details": [],
         "status": "active",
         "reason": "",
         "paused": False,
+        "health": "working",
         "renewable": True,
         "revoked_at": None,
         "last_used_at": None,
