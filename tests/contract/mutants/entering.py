@@ -162,7 +162,7 @@ ENTERING = (
     ),
     mutant(
         "M02", "who may only look sees no field for a secret", "admin/provider.py",
-        "if obj is None or self.has_change_permission(request, obj):\n            return fieldsets", "if True:\n            return fieldsets",
+        "left_out = () if self.has_change_permission(request, obj) else WRITE_ONLY", "left_out = ()",
         ADMIN + "test_staff_who_may_only_look_can_only_look",
     ),
     mutant(
