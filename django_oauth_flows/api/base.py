@@ -6,10 +6,11 @@ import io
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ValidationError as InvalidValue
 from django.utils.cache import patch_vary_headers
 from django.utils.module_loading import import_string
-from rest_framework.exceptions import NotFound, ParseError
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import ErrorDetail, NotFound, ParseError, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.permissions import BasePermission
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from rest_framework.request import Request
     from rest_framework.response import Response
+    from rest_framework.serializers import Serializer
     from rest_framework.throttling import BaseThrottle
 
 MAX_BODY = 16 * 1024
@@ -77,6 +79,17 @@ class OptionalThrottle(ScopedRateThrottle):
         return rates.get(str(self.scope))
 
 
+def checked_query(request: Request, shape: type[Serializer[Any]]) -> dict[str, Any]:
+    """Return the parameters that an endpoint knows; raise ``ValidationError`` for one that is wrong, or there twice."""
+    given = request.query_params
+    if twice := [name for name in shape().fields if len(given.getlist(name)) > 1]:
+        raise ValidationError({name: [ErrorDetail(_("Given more than once."), code="repeated")] for name in twice})
+    query = shape(data=given.dict())
+    query.is_valid(raise_exception=True)
+    found: dict[str, Any] = query.validated_data
+    return found
+
+
 class NewestFirst(CursorPagination):
     """Pages whose cost and content do not depend on how many there are."""
 
@@ -85,31 +98,35 @@ class NewestFirst(CursorPagination):
     max_page_size = MAX_PAGE
     ordering: tuple[str, ...] = ("-created_at", "id")
 
-    def page(self, rows: QuerySet[Any], request: Request, view: APIView) -> list[Any]:
+    def rows_of(self, everything: QuerySet[Any], request: Request, view: APIView) -> list[Any]:
         """Return the rows of the page that was asked for; raise ``NotFound`` for a cursor that we have not made."""
-        PageQuery(data=request.query_params).is_valid(raise_exception=True)
+        checked_query(request, PageQuery)
         try:
-            return self.paginate_queryset(rows, request, view=view) or []
-        except (ValidationError, ValueError, OverflowError):  # what it holds is no moment, or none that there can be
+            return self.paginate_queryset(everything, request, view=view) or []
+        except (InvalidValue, ValueError, OverflowError):  # what it holds is no moment, or none that there can be
             raise NotFound from None
+
+
+def _schema() -> Any:
+    """Return what describes our endpoints; None, which is nothing, without the extra ``[openapi]``."""
+    if find_spec("drf_spectacular") is None:
+        return None
+    from django_oauth_flows.api.openapi import Schema
+
+    return Schema()
 
 
 class View(APIView):
     """Base of the endpoints. Authentication is the site's own ``DEFAULT_AUTHENTICATION_CLASSES``."""
 
-    renderer_classes = (AsciiJSONRenderer,)
-    parser_classes = (SmallJSONParser,)
+    renderer_classes: Any = (AsciiJSONRenderer,)
+    parser_classes: Any = (SmallJSONParser,)
     metadata_class = None
     versioning_class = None
     oauth_flows_throttle = "oauth_flows_read"
     max_body = MAX_BODY
 
-    if find_spec("drf_spectacular") is not None:
-        from django_oauth_flows.api.openapi import Schema
-
-        schema = Schema()
-    else:
-        schema = None
+    schema = _schema()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse a body that nobody will read before anything reads it."""
@@ -141,7 +158,7 @@ class View(APIView):
 class Nothing(View):
     """Whatever address below ours leads nowhere."""
 
-    schema = None
+    schema: Any = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Say so to everybody, whatever the method."""

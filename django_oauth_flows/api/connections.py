@@ -45,7 +45,7 @@ class ConnectionList(View):
             wanted |= Q(user=user)
         live = connections().filter(wanted).exclude(status=Connection.Status.REVOKED)
         pages = NewestFirst()
-        rows = pages.page(live, request, self)
+        rows = pages.rows_of(live, request, self)
         return pages.get_paginated_response(states(row for row in rows if allows(user, "view", row)))
 
 
@@ -94,7 +94,7 @@ class EventList(View):
         """List what has happened to a connection, newest first. Successful refreshes are not events."""
         connection = visible_connection(request, pk)
         pages = NewestFirst()
-        rows = pages.page(ConnectionEvent.objects.filter(connection=connection), request, self)
+        rows = pages.rows_of(ConnectionEvent.objects.filter(connection=connection), request, self)
         for row in rows:
             row.by = _by(row, user_of(request))
         return pages.get_paginated_response(EventState(rows, many=True).data)

@@ -9,7 +9,8 @@ from django.http import Http404
 from rest_framework.exceptions import NotAuthenticated
 
 from django_oauth_flows import flows
-from django_oauth_flows.api.serializers import ConnectionState
+from django_oauth_flows.api.base import checked_query
+from django_oauth_flows.api.serializers import ConnectionState, OwnerQuery
 from django_oauth_flows.managers import allows, find_owner
 from django_oauth_flows.models import Connection, Provider
 
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
 
 def user_of(request: Request) -> AbstractBaseUser:
     """Return the user; raise ``NotAuthenticated`` if the site's own permissions let nobody in."""
-    if request.user is None or not request.user.is_authenticated:
+    user: Any = request.user  # None where the site has set UNAUTHENTICATED_USER so
+    if user is None or not user.is_authenticated:
         raise NotAuthenticated
-    return cast("AbstractBaseUser", request.user)
+    return cast("AbstractBaseUser", user)
 
 
 def named_owner(request: Request) -> Model | None:
     """Return the owner whom the query names, None for the user; one that the user may not view does not exist."""
-    name = request.query_params.get("owner", "")
+    name = checked_query(request, OwnerQuery).get("owner", "")
     if not name:
         return None
     owner = find_owner(name)

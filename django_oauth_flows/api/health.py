@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class HealthView(View):
     """How an owner's connections stand."""
 
-    @operation("retrieve_health", answers=Health, query=OwnerQuery, refusals=(404,))
+    @operation("retrieve_health", answers=Health, query=OwnerQuery, refusals=(400, 404))
     def get(self, request: Request) -> Response:
         """Count the connections of the user, or of ``owner``, by state, and name the providers that do not serve now."""
         user = user_of(request)

@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, Any] = {
     "SCHEMA_PATH_PREFIX": None,
     "SCHEMA_PATH_PREFIX_TRIM": False,
     "SCHEMA_PATH_PREFIX_INSERT": "",
-    "COMPONENT_SPLIT_REQUEST": True,
+    "COMPONENT_SPLIT_REQUEST": False,
     "COMPONENT_SPLIT_PATCH": False,
     "CAMELIZE_NAMES": False,
     "ENUM_NAME_OVERRIDES": {
@@ -107,7 +107,7 @@ class Schema(AutoSchema):
     def get_request_serializer(self) -> Any:
         """Return the body, None for none."""
         if self.operation.passes_through:
-            return {ANYTHING: OpenApiTypes.BINARY}
+            return {"application/json": OpenApiTypes.ANY, "application/octet-stream": OpenApiTypes.BINARY}
         return self.operation.body
 
     def get_response_serializers(self) -> Any:
@@ -121,11 +121,11 @@ class Schema(AutoSchema):
             answers[status, PROBLEM] = OpenApiResponse(ProblemDocument, description=REASONS[status])
         if described.passes_through:
             about = "The service's own answer, with the header `OAuth-Flows-Source: provider`, whatever its status."
-            answers["default", ANYTHING] = OpenApiResponse(OpenApiTypes.BINARY, description=about)
+            answers["default", ANYTHING] = OpenApiResponse(OpenApiTypes.ANY, description=about)
         return answers
 
     def _map_serializer(self, serializer: Any, direction: Any, bypass_extensions: bool = False) -> Any:
-        found = super()._map_serializer(serializer, direction, bypass_extensions)
+        found = super()._map_serializer(serializer, direction, bypass_extensions)  # type: ignore[no-untyped-call]
         if isinstance(serializer, Closed) or (isinstance(serializer, type) and issubclass(serializer, Closed)):
             found["additionalProperties"] = False
         return found

@@ -116,7 +116,7 @@ def _of_framework(error: exceptions.APIException) -> dict[str, Any]:
     codes = error.get_codes()
     if not isinstance(codes, str):
         errors = list(_flatten(error.get_full_details(), ""))[:MAX_ERRORS]
-        said: dict[str, Any] = {"code": "invalid", "detail": _("The request's body is not valid."), "errors": errors}
+        said: dict[str, Any] = {"code": "invalid", "detail": _("The request is not valid."), "errors": errors}
     else:
         said = {"code": codes, "detail": _excerpt(error.detail)}
     return {**said, "hint": str(HINTS.get(said["code"], ""))}

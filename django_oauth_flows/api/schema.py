@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rest_framework.response import Response
 
@@ -22,7 +22,7 @@ class OpenAPIRenderer(AsciiJSONRenderer):
 class SchemaView(View):
     """The schema; it describes the endpoints and holds nothing of anybody."""
 
-    schema = None
+    schema: Any = None
     renderer_classes = (AsciiJSONRenderer, OpenAPIRenderer)
 
     def get(self, request: Request) -> Response:

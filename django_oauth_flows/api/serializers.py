@@ -51,6 +51,19 @@ class Text(serializers.Field[str, Any, str, Any]):
         return data
 
 
+class Line(serializers.RegexField):
+    """A text that matches, and really is one: numbers and the like are not made into texts."""
+
+    def __init__(self, pattern: str, *, max_length: int, blank: bool = False, required: bool = True) -> None:
+        super().__init__(pattern, max_length=max_length, allow_blank=blank, required=required, trim_whitespace=False)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Accept strings only."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class Closed(serializers.Serializer[Any]):
     """What a client may send; anything else is refused, not ignored: an owner, a status, a token."""
 
@@ -66,7 +79,7 @@ class StartRequest(Closed):
     """What to ask the user for. Without scopes, what the provider's row lists."""
 
     scopes = serializers.ListField(
-        child=serializers.RegexField(SCOPE, max_length=MAX_SCOPE, trim_whitespace=False),
+        child=Line(SCOPE, max_length=MAX_SCOPE),
         max_length=MAX_SCOPES,
         required=False,
         allow_null=True,
@@ -78,9 +91,7 @@ class StartRequest(Closed):
 class LabelRequest(Closed):
     """What the owner calls the account; empty leaves that to the service again."""
 
-    label = serializers.RegexField(  # type: ignore[assignment]
-        ONE_LINE, max_length=MAX_LABEL, allow_blank=True, required=False
-    )
+    label = Line(ONE_LINE, max_length=MAX_LABEL, blank=True, required=False)  # type: ignore[assignment]
 
 
 class PageQuery(serializers.Serializer[Any]):
@@ -89,17 +100,13 @@ class PageQuery(serializers.Serializer[Any]):
     page_size = serializers.IntegerField(
         min_value=1, max_value=MAX_PAGE, required=False, help_text="Members of a page."
     )
-    cursor = serializers.CharField(
-        required=False, allow_blank=True, help_text="From `next` or `previous` of another page."
-    )
+    cursor = Text(required=False, help_text="From `next` or `previous` of another page.")
 
 
 class OwnerQuery(serializers.Serializer[Any]):
     """Whose."""
 
-    owner = serializers.CharField(
-        required=False, allow_blank=True, help_text="`app.model:id`, an owner whom you may view; without it, yours."
-    )
+    owner = Text(required=False, help_text="`app.model:id`, an owner whom you may view; without it, yours.")
 
 
 class OwnedPageQuery(OwnerQuery, PageQuery):

@@ -41,4 +41,4 @@ if find_spec("drf_spectacular") is not None:
 
     urlpatterns.append(_endpoint("schema/", SchemaView, "schema"))
 
-urlpatterns.append(re_path(r"^v1/(?s:.*)\Z", non_atomic_requests(Nothing.as_view())))
+urlpatterns.append(re_path(r"^v1/[\s\S]*\Z", non_atomic_requests(Nothing.as_view())))

@@ -37,7 +37,7 @@ class ProviderList(View):
     def get(self, request: Request) -> Response:
         """List the enabled providers that the user may use."""
         pages = BySlug()
-        rows = pages.page(open_providers(), request, self)
+        rows = pages.rows_of(open_providers(), request, self)
         usable = [provider for provider in rows if allows(request.user, "use", provider)]
         return pages.get_paginated_response(ProviderDetail(usable, many=True).data)
 
