@@ -42,6 +42,11 @@ class Provider(Sealed):
         POST = "client_secret_post", _("secret in the request body (client_secret_post)")
         SECRET_JWT = "client_secret_jwt", _("assertion signed with the secret (client_secret_jwt)")
         PRIVATE_KEY_JWT = "private_key_jwt", _("assertion signed with a private key (private_key_jwt)")
+        TLS = "tls_client_auth", _("client certificate of an authority (tls_client_auth)")
+        SELF_SIGNED_TLS = (
+            "self_signed_tls_client_auth",
+            _("client certificate of our own (self_signed_tls_client_auth)"),
+        )
         NONE = "none", _("no secret: public client (none)")
 
     class SignatureMethod(models.TextChoices):
@@ -113,7 +118,19 @@ class Provider(Sealed):
         blank=True,
         help_text=_("RFC 9126: if there is one, every authorization request goes there first."),
     )
+    device_authorization_endpoint = models.CharField(
+        _("device authorization endpoint"),
+        max_length=1000,
+        blank=True,
+        help_text=_("RFC 8628: if there is one, users can connect by entering a code on another device."),
+    )
     revocation_endpoint = models.CharField(_("revocation endpoint"), max_length=1000, blank=True)
+    introspection_endpoint = models.CharField(
+        _("introspection endpoint"),
+        max_length=1000,
+        blank=True,
+        help_text=_("RFC 7662: asked how long a new token lives, where the service does not say so with the token."),
+    )
     userinfo_endpoint = models.CharField(_("userinfo endpoint"), max_length=1000, blank=True)
     jwks_uri = models.CharField(
         _("key set"),
@@ -152,6 +169,7 @@ class Provider(Sealed):
         _("second client secret expires at"), null=True, blank=True, editable=False
     )
     private_key = EncryptedField(_("private key"), context="provider.private_key")
+    client_certificate = EncryptedField(_("client certificate"), context="provider.client_certificate")
     token_endpoint_auth_method = models.CharField(
         _("client authentication"), max_length=40, choices=AuthMethod.choices, default=AuthMethod.BASIC
     )
@@ -172,7 +190,16 @@ class Provider(Sealed):
     response_mode = models.CharField(
         _("response mode"), max_length=10, choices=ResponseMode.choices, default=ResponseMode.QUERY
     )
-    dpop_bound_access_tokens = models.BooleanField(_("DPoP-bound tokens"), default=False, editable=False)
+    dpop_bound_access_tokens = models.BooleanField(
+        _("DPoP-bound tokens"),
+        default=False,
+        help_text=_("RFC 9449: new tokens are bound to a key; one that anybody could use is refused."),
+    )
+    tls_client_certificate_bound_access_tokens = models.BooleanField(
+        _("certificate-bound tokens"),
+        default=False,
+        help_text=_("RFC 8705: the client certificate is shown to the API as well."),
+    )
     signature_method = models.CharField(
         _("signature method"), max_length=12, choices=SignatureMethod.choices, default=SignatureMethod.HMAC_SHA1
     )

@@ -186,6 +186,13 @@ def labels(key: str, value: Any) -> Pairs:
     return tuple(value.items())
 
 
+def claims(key: str, value: Any) -> Pairs:
+    """Read claims of an assertion: none that decides who makes it, for whom, and for how long."""
+    if reserved := {"iss", "aud", "exp", "iat", "nbf", "jti"}.intersection(name for name, _ in labels(key, value)):
+        raise ValueError(f"{key!r}: {min(reserved)!r} is not yours to set")
+    return tuple(value.items())
+
+
 def headers(*variables: str) -> Callable[[str, Any], Pairs]:
     """Return the reader of free headers; their values may name placeholders and these ``variables``."""
 
@@ -269,6 +276,16 @@ def endpoint(key: str, value: Any) -> str:
     except ValueError as problem:
         raise ValueError(f"{key!r}: {problem}") from None
     return value
+
+
+def endpoints(*names: str) -> Callable[[str, Any], Pairs]:
+    """Return the reader of endpoints by these names."""
+
+    def read(key: str, value: Any) -> Pairs:
+        _check_object(key, value, names=names)
+        return tuple((name, endpoint(f"{key}.{name}", url)) for name, url in value.items() if url != "")
+
+    return read
 
 
 def host_patterns(key: str, value: Any) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ class Received:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    certificate: bytes = field(default=b"", repr=False)  # the client's, as DER, if it has shown one
 
     @property
     def path(self) -> str:
@@ -55,7 +56,7 @@ class FakeProvider:
 
     ``oauth2``, ``oauth1`` and ``openid`` hold the servers' state and switches (lifetimes, rotation, grace, denial, identity);
     ``script(endpoint, fault, …)`` decides how the next requests to an endpoint are answered; ``with fake.down():`` nobody is;
-    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``par``, ``token``, ``revoke``, ``userinfo``,
+    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``par``, ``device``, ``introspect``, ``token``, ``revoke``, ``userinfo``,
     ``jwks``, ``discovery``, ``metadata``, ``temporary``, ``authorize1``,
     ``token1``, ``revoke1``, ``api``.
     """
@@ -78,6 +79,8 @@ class FakeProvider:
         self._routes: dict[str, tuple[str, Callable[[Received], Answer]]] = {
             "/authorize": ("authorize", self.oauth2.authorize),
             "/par": ("par", self.oauth2.push),
+            "/device": ("device", self.oauth2.device),
+            "/introspect": ("introspect", self.oauth2.introspect),
             "/token": ("token", self.oauth2.token),
             "/revoke": ("revoke", self.oauth2.revoke),
             "/userinfo": ("userinfo", self.openid.userinfo),
@@ -149,7 +152,8 @@ class FakeProvider:
             _chunked(handler) if handler.headers.get("Transfer-Encoding") == "chunked" else handler.rfile.read(length)
         )
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        request = Received(handler.command, self.url + handler.path, headers, body)
+        shown = handler.connection.getpeercert(binary_form=True) if self.server.tls is not None else None
+        request = Received(handler.command, self.url + handler.path, headers, body, shown or b"")
         endpoint = self._endpoint(request.path)
         with self._lock:
             self.requests.append(request)

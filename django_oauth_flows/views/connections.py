@@ -88,7 +88,8 @@ def _describe(request: HttpRequest, row: Any, *, is_shared: bool) -> None:
     row.health = health_of(row)
     row.is_shared = is_shared
     row.may_manage = allows(request.user, "manage", row)
-    connectable = row.provider.enabled and bool(row.provider.authorization_endpoint)
+    ways = row.provider.authorization_endpoint or row.provider.device_authorization_endpoint
+    connectable = row.provider.enabled and bool(ways)
     row.may_reconnect = row.may_manage and connectable and row.health != "paused"
 
 

@@ -77,8 +77,8 @@ ANSWERS = (
     ),
     mutant(
         "T22", "other scopes are another token", "flows/calling.py",
-        "subject = hashlib.sha256(json.dumps(sorted(scopes)).encode()).hexdigest()",
-        "subject = hashlib.sha256(json.dumps([]).encode()).hexdigest()",
+        "what: list[Any] = [kind, acts_for, sorted(scopes)] if by_key else sorted(scopes)",
+        "what: list[Any] = [kind, acts_for] if by_key else []",
         "flows/test_client_sessions.py::test_other_scopes_are_another_token_and_their_order_is_not",
     ),
     mutant(
@@ -89,8 +89,8 @@ ANSWERS = (
     ),
     mutant(
         "T24", "the database's clock decides", "flows/snapshot.py",
-        "return Snapshot(token, token.now, time.monotonic())",
-        "return Snapshot(token, datetime.fromtimestamp(time.time(), token.now.tzinfo), time.monotonic())",
+        "return Snapshot(token, token.now, time.monotonic(), Configured(token.connection.provider))",
+        "return Snapshot(token, datetime.fromtimestamp(time.time(), token.now.tzinfo), time.monotonic(), Configured(token.connection.provider))",
         "security/test_token_answers.py::test_neither_our_clock_nor_the_providers_decides_when_a_token_expires",
     ),
     mutant(
