@@ -16,7 +16,7 @@ MAX_SCOPES, MAX_SCOPE = 100, 200
 PAGE, MAX_PAGE = 50, 200
 SCOPE = r"^[!#-\[\]-~]+$"
 """RFC 6749 §3.3, scope-token."""
-HANDLE = r"^[\u0020-\u007e]*$"
+HANDLE = r"^[\u0020-\u007e]+$"
 """Printable ASCII: what is none of ours is nobody's."""
 
 

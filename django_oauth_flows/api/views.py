@@ -56,7 +56,7 @@ class Start(View):
 
     oauth_flows_throttle = "oauth_flows_start"
 
-    @operation("start_connection", answers=ConnectUrl, body=StartRequest, refusals=(400, 404, 415))
+    @operation("start_connection", answers=ConnectUrl, body=StartRequest, refusals=(400, 404, 409, 415))
     def post(self, request: Request, slug: str) -> Response:
         """Return a page of ours, which asks the same user, logged in, to confirm: never the provider's URL itself.
 

@@ -292,7 +292,7 @@ def test_an_untrusted_host_header_names_no_site(browser: Client, provider: Provi
     url = post(browser, start_url(), {}, headers={"Host": "evil.example"}).json()["connect_url"]
     assert url.startswith("http://testserver/")
     settings.OAUTH_FLOWS = {}
-    problem(post(browser, start_url(), {}, headers={"Host": "evil.example"}), 400, "base_url_required")
+    problem(post(browser, start_url(), {}, headers={"Host": "evil.example"}), 409, "base_url_required")
 
 
 # Disconnecting
