@@ -67,7 +67,7 @@ class Start(View):
         asked = StartRequest(data=request.data)
         asked.is_valid(raise_exception=True)
         scopes = asked.validated_data.get("scopes") or None
-        if not set(scopes or ()) <= {*provider.scopes, *provider.allowed_scopes}:
+        if not provider.known_scopes.issuperset(scopes or ()):
             raise ScopeNotAllowed(f"A scope that {provider} does not list was asked for.")
         next_url = flows.safe_next_url(asked.validated_data.get("next", ""))
         ticket = connect_ticket(user_of(request), provider, scopes, next_url)

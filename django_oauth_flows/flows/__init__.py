@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
     from django_oauth_flows.flows.pruning import prune
     from django_oauth_flows.flows.refreshing import refresh
+    from django_oauth_flows.flows.registering import register_provider
     from django_oauth_flows.flows.restoring import settle_restored
     from django_oauth_flows.flows.returning import safe_next_url
     from django_oauth_flows.flows.revocations import work_off_revocations
     from django_oauth_flows.flows.revoking import revoke, revoke_all
+    from django_oauth_flows.flows.rotating import finish_rotation, rotate_private_key
+    from django_oauth_flows.flows.scopes import lacking_required_scopes
     from django_oauth_flows.flows.sharing import shares_grant, stands_on_shared_grant
     from django_oauth_flows.flows.starting import redirect_uri, start_authorization
     from django_oauth_flows.flows.transferring import transfer
@@ -67,9 +70,11 @@ _HOMES = {
     "drop_parked": "parking",
     "drop_parked_of": "parking",
     "exchange_token": "exchanging",
+    "finish_rotation": "rotating",
     "httpx_auth": "authenticating",
     "import_connection": "importing",
     "introspect": "introspecting",
+    "lacking_required_scopes": "scopes",
     "parked": "parking",
     "poll_device_authorization": "devices",
     "prune": "pruning",
@@ -81,6 +86,8 @@ _HOMES = {
     "requests_auth": "authenticating",
     "revoke": "revoking",
     "revoke_all": "revoking",
+    "register_provider": "registering",
+    "rotate_private_key": "rotating",
     "safe_next_url": "returning",
     "session": "calling",
     "service_session": "calling",
@@ -114,9 +121,11 @@ __all__ = [
     "drop_parked",
     "drop_parked_of",
     "exchange_token",
+    "finish_rotation",
     "httpx_auth",
     "import_connection",
     "introspect",
+    "lacking_required_scopes",
     "parked",
     "poll_device_authorization",
     "prune",
@@ -124,10 +133,12 @@ __all__ = [
     "rediscover",
     "refresh",
     "refresh_due",
+    "register_provider",
     "relabel",
     "requests_auth",
     "revoke",
     "revoke_all",
+    "rotate_private_key",
     "safe_next_url",
     "service_session",
     "session",

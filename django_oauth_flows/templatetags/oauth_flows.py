@@ -41,7 +41,7 @@ def connect_button(
     provider = Provider.objects.enabled().filter(slug=provider_slug, paused=False).first()
     if provider is None or not allows(user, "use", provider):
         return {"provider": None}
-    wanted = scopes.split()
+    wanted = [*scopes.split(), *provider.required_scopes]
     present = list(Connection.objects.for_owner(user).active(provider_slug).with_ended().order_by("-authorized_at"))
     return {
         "provider": provider,

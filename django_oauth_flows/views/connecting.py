@@ -54,7 +54,7 @@ def confirm_connect(request: HttpRequest, slug: str) -> HttpResponse:
         "provider": provider,
         "present": _present(provider, owner or cast("Model", request.user)),
         "scopes": scopes,
-        "permissions": scopes or provider.scopes,
+        "permissions": tuple(dict.fromkeys([*(scopes or provider.scopes), *provider.required_scopes])),
         "next": flows.safe_next_url(next_url),
         "owner": owner,
         "owner_name": owner_name(owner),
@@ -77,9 +77,10 @@ def connect(request: HttpRequest, slug: str) -> HttpResponse:
 
 @members_only("POST", after_login=to_connections)
 def reconnect(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Start renewing an existing connection."""
+    """Start renewing an existing connection, with ``scopes`` beside those that it has if any are named."""
     connection = manageable_connection(request, pk)
-    return _begin(request, connection.provider, reconnect=connection)
+    scopes = request.POST.get("scopes", "").split() or None
+    return _begin(request, connection.provider, reconnect=connection, scopes=scopes)
 
 
 def visible_provider(request: HttpRequest, slug: str) -> Provider:

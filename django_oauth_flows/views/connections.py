@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import F, Q
 
 from django_oauth_flows import flows
 from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.health import health_of
 from django_oauth_flows.forms import open_parameters
 from django_oauth_flows.managers import allows, owner_key
 from django_oauth_flows.models import Connection, Provider
@@ -59,28 +59,6 @@ def disconnect(request: HttpRequest, pk: UUID) -> HttpResponse:
     connection = manageable_connection(request, pk)
     flows.revoke(connection, actor=request.user)
     return SeeOther(connections_url(request, connection))
-
-
-def health_of(connection: Connection) -> str:
-    """Return one word for how a connection stands; ``connection.now`` is the database's present time.
-
-    ``paused`` by staff; ``broken`` until the user reconnects; ``ended``: expired for good; ``failing``: the service has
-    not renewed it lately, and is asked again; ``limited``: works with fewer permissions; ``working``.
-    """
-    try:
-        token = connection.token
-    except ObjectDoesNotExist:
-        token = None
-    if connection.paused or connection.provider.paused:
-        return "paused"
-    if connection.status == Connection.Status.REAUTHORIZATION_REQUIRED or token is None:
-        return "broken"
-    now = connection.now  # type: ignore[attr-defined]
-    if token.expires_at is not None and token.expires_at <= now and token.refresh_token is None:
-        return "ended"
-    if token.failure_count:
-        return "failing"
-    return "limited" if connection.missing_scopes else "working"
 
 
 def _describe(request: HttpRequest, row: Any, *, is_shared: bool) -> None:

@@ -103,6 +103,7 @@ def test_providers_are_listed_without_their_client(browser: Client, provider: Pr
             "scopes": ["read"],
             "allowed_scopes": ["write"],
             "delegated_calls": [],
+            "required_scopes": [],
         }
     ]
 
@@ -142,9 +143,12 @@ def test_a_connection_tells_its_state_and_nothing_of_its_token(browser: Client, 
         "requested_scopes": ["read"],
         "granted_scopes": ["read"],
         "missing_scopes": [],
+        "missing_required_scopes": [],
+        "authorization_details": [],
         "status": "active",
         "reason": "",
         "paused": False,
+        "health": "working",
         "renewable": True,
         "revoked_at": None,
         "last_used_at": None,
