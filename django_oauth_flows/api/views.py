@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import validate_slug
 from django.urls import reverse
 from rest_framework.response import Response
@@ -32,7 +33,11 @@ class BySlug(NewestFirst):
 
     def is_position(self, text: str) -> bool:
         """Tell whether this can be a slug."""
-        return validate_slug.regex.fullmatch(text) is not None
+        try:
+            validate_slug(text)
+        except ValidationError:
+            return False
+        return True
 
 
 class ProviderList(View):
