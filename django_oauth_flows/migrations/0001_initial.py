@@ -857,6 +857,7 @@ class Migration(migrations.Migration):
                             ("parked", "Parked"),
                             ("dropped", "Dropped"),
                             ("failed", "Failed"),
+                            ("tested", "Tested"),
                         ],
                         max_length=20,
                     ),
@@ -867,6 +868,7 @@ class Migration(migrations.Migration):
                     django_oauth_flows.fields.EncryptedField(context="authorization_request.parked_grant"),
                 ),
                 ("parked_until", models.DateTimeField(blank=True, null=True)),
+                ("report", models.JSONField(blank=True, null=True)),
                 (
                     "user",
                     models.ForeignKey(
@@ -1133,6 +1135,18 @@ class Migration(migrations.Migration):
             model_name="connection",
             index=models.Index(fields=["provider", "subject"], name="oauth_flows_conn_subject"),
         ),
+        migrations.AddIndex(
+            model_name="connection",
+            index=models.Index(fields=["created_at", "id"], name="oauth_flows_conn_newest"),
+        ),
+        migrations.AddIndex(
+            model_name="connection",
+            index=models.Index(fields=["provider", "status", "paused"], name="oauth_flows_conn_state"),
+        ),
+        migrations.AddIndex(
+            model_name="connection",
+            index=models.Index(fields=["label"], name="oauth_flows_conn_label", opclasses=("varchar_pattern_ops",)),
+        ),
         migrations.AddConstraint(
             model_name="connection",
             constraint=models.UniqueConstraint(
@@ -1246,7 +1260,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="token",
-            index=models.Index(fields=["provider", "next_refresh_at"], name="oauth_flows_token_due"),
+            index=models.Index(fields=["provider", "next_refresh_at", "expires_at"], name="oauth_flows_token_due"),
+        ),
+        migrations.AddIndex(
+            model_name="token",
+            index=models.Index(fields=["refresh_token_expires_at"], name="oauth_flows_token_end"),
         ),
         migrations.AddConstraint(
             model_name="token",
