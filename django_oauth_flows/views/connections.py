@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 from django.db.models import F, Q
 
 from django_oauth_flows import flows
+from django_oauth_flows.departing import SeeOther
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.health import health_of
 from django_oauth_flows.forms import open_parameters
 from django_oauth_flows.managers import allows, owner_key
 from django_oauth_flows.models import Connection, Provider
-from django_oauth_flows.views.connecting import SeeOther, manageable_connection
+from django_oauth_flows.views.connecting import manageable_connection
 from django_oauth_flows.views.owning import connections_url, named_owner, owner_name
 from django_oauth_flows.views.pages import page
 from django_oauth_flows.views.shielding import members_only, to_connections
