@@ -96,7 +96,8 @@ def test_every_sealed_column_that_is_ever_filled_holds_ciphertext(
     flows.revoke(Connection.objects.get(provider__slug="leaving"))
     flows.revoke(make_connection(oauth1_provider, user, fake, subject="leaving"))
     provider.seal("proxy", Secret(PLAIN))
-    provider.save(update_fields=["proxy"])
+    provider.seal("next_private_key", Secret(PLAIN))
+    provider.save(update_fields=["proxy", "next_private_key"])
     filled = set()
     for model in (Provider, Token, AuthorizationRequest, Revocation):
         for name in model.sealed_fields():
