@@ -71,7 +71,7 @@ def test_the_details_are_sent_and_what_was_granted_is_kept(
     connection = user.oauth_connections.get()
     assert connection.authorization_details == granted
     assert "<code>account_information</code>: list_accounts</dd>" in browser.get("/oauth/").content.decode()
-    (row,) = browser.get("/api/oauth/connections/").json()["results"]
+    (row,) = browser.get("/api/oauth/v1/connections/").json()["results"]
     assert row["authorization_details"] == granted
 
 

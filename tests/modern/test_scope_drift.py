@@ -87,7 +87,7 @@ def test_the_owner_is_asked_on_the_page_and_gives_it_with_one_button(
 
 
 def test_the_api_says_so(outgrown: Connection, browser: Client) -> None:
-    (row,) = browser.get("/api/oauth/connections/").json()["results"]
+    (row,) = browser.get("/api/oauth/v1/connections/").json()["results"]
     assert (row["health"], row["missing_required_scopes"]) == ("outgrown", ["write"])
 
 
