@@ -70,6 +70,7 @@ class ConnectionAdmin(ConnectionColumns, ConnectionActions):
             {
                 "fields": (
                     "grant_type",
+                    "acts_for",
                     "requested_scopes_text",
                     "granted_scopes_text",
                     "missing_scopes_text",

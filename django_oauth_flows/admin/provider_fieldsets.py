@@ -42,6 +42,7 @@ FIELDSETS: Any = (
                 "jwks_uri",
                 "api_base_url",
                 "api_hosts",
+                "delegated_calls",
                 "current_client_secret",
             )
         },

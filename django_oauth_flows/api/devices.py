@@ -10,12 +10,18 @@ from rest_framework.response import Response
 
 from django_oauth_flows import flows
 from django_oauth_flows.api.base import View
-from django_oauth_flows.api.serializers import DeviceRequest, DeviceState, StartDeviceRequest
-from django_oauth_flows.api.views import open_providers, readable_connections, states, user_of
+from django_oauth_flows.api.finding import connections, states, usable_provider, user_of
+from django_oauth_flows.api.operations import operation
+from django_oauth_flows.api.serializers import (
+    DeviceAnswer,
+    DeviceRequest,
+    DeviceState,
+    StartDeviceRequest,
+    StartedDevice,
+)
 from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.flows.binding import cookie_name
 from django_oauth_flows.flows.values import Completion
-from django_oauth_flows.managers import allows
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -28,11 +34,12 @@ class StartDevice(View):
 
     oauth_flows_throttle = "oauth_flows_start"
 
+    @operation(
+        "start_device", status=201, answers=StartedDevice, body=StartDeviceRequest, refusals=(400, 404, 409, 415, 502)
+    )
     def post(self, request: Request, slug: str) -> Response:
         """Start. The handle takes the place of a browser's cookie: nobody else can ask, not even the same user elsewhere."""
-        provider = open_providers().filter(slug=slug).first()
-        if provider is None or not allows(request.user, "use", provider):
-            raise Http404
+        provider = usable_provider(request, slug)
         asked = StartDeviceRequest(data=request.data)
         asked.is_valid(raise_exception=True)
         user = user_of(request)
@@ -42,7 +49,11 @@ class StartDevice(View):
             session_auth_hash=user.get_session_auth_hash(),
             scopes=asked.validated_data.get("scopes") or None,
         )
-        body = {"status": "pending", "handle": started.cookie.value.reveal(), **DeviceState(started.pending).data}
+        body = {
+            "status": started.pending.kind,
+            "handle": started.cookie.value.reveal(),
+            **DeviceState(started.pending).data,
+        }
         return Response(body, status=HTTPStatus.CREATED)
 
 
@@ -51,6 +62,7 @@ class Device(View):
 
     oauth_flows_throttle = "oauth_flows_device"
 
+    @operation("ask_device", answers=DeviceAnswer, body=DeviceRequest, refusals=(400, 404, 409, 415, 502))
     def post(self, request: Request, pk: UUID) -> Response:
         """Do what ``action`` says: ``poll``, ``cancel``, or answer for an account that needs a yes: ``adopt``, ``drop``."""
         asked = DeviceRequest(data=request.data)
@@ -78,10 +90,10 @@ def _answer(pk: UUID, action: str, who: dict[str, Any]) -> Response:
         return Response({"status": "dropped"})
     found = flows.adopt_parked(pk, **who) if action == "adopt" else flows.poll_device_authorization(pk, **who)
     if not isinstance(found, Completion):
-        response = Response({"status": "pending", **DeviceState(found).data})
+        response = Response({"status": found.kind, **DeviceState(found).data})
         response["Retry-After"] = str(found.wait)
         return response
     body: dict[str, Any] = {"status": found.kind}
     if found.kind in ("connected", "already_connected") and found.connection is not None:
-        body["connection"] = states(readable_connections().filter(pk=found.connection.pk))[0]
+        body["connection"] = states(connections().filter(pk=found.connection.pk))[0]
     return Response(body)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.authenticating import httpx_auth, requests_auth
     from django_oauth_flows.flows.calling import access_token, client_session, service_session, session
     from django_oauth_flows.flows.completing import complete_authorization
+    from django_oauth_flows.flows.delegating import delegate
     from django_oauth_flows.flows.devices import (
         cancel_device_authorization,
         poll_device_authorization,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.fleet import refresh_due
     from django_oauth_flows.flows.importing import import_connection
     from django_oauth_flows.flows.introspecting import introspect
+    from django_oauth_flows.flows.labelling import relabel
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
     from django_oauth_flows.flows.pruning import prune
     from django_oauth_flows.flows.refreshing import refresh
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.revoking import revoke, revoke_all
     from django_oauth_flows.flows.rotating import finish_rotation, rotate_private_key
     from django_oauth_flows.flows.scopes import lacking_required_scopes
-    from django_oauth_flows.flows.sharing import shares_grant
+    from django_oauth_flows.flows.sharing import shares_grant, stands_on_shared_grant
     from django_oauth_flows.flows.starting import redirect_uri, start_authorization
     from django_oauth_flows.flows.transferring import transfer
     from django_oauth_flows.flows.twins import (
@@ -61,6 +63,7 @@ _HOMES = {
     "client_session": "calling",
     "cancel_device_authorization": "devices",
     "complete_authorization": "completing",
+    "delegate": "delegating",
     "deliver_webhooks": "webhooks",
     "discover": "discovering",
     "drop_expired_parked": "parking",
@@ -79,6 +82,7 @@ _HOMES = {
     "redirect_uri": "starting",
     "refresh": "refreshing",
     "refresh_due": "fleet",
+    "relabel": "labelling",
     "requests_auth": "authenticating",
     "revoke": "revoking",
     "revoke_all": "revoking",
@@ -89,6 +93,7 @@ _HOMES = {
     "service_session": "calling",
     "settle_restored": "restoring",
     "shares_grant": "sharing",
+    "stands_on_shared_grant": "sharing",
     "start_authorization": "starting",
     "start_device_authorization": "devices",
     "transfer": "transferring",
@@ -109,6 +114,7 @@ __all__ = [
     "cancel_device_authorization",
     "client_session",
     "complete_authorization",
+    "delegate",
     "deliver_webhooks",
     "discover",
     "drop_expired_parked",
@@ -128,6 +134,7 @@ __all__ = [
     "refresh",
     "refresh_due",
     "register_provider",
+    "relabel",
     "requests_auth",
     "revoke",
     "revoke_all",
@@ -137,6 +144,7 @@ __all__ = [
     "session",
     "settle_restored",
     "shares_grant",
+    "stands_on_shared_grant",
     "start_authorization",
     "start_device_authorization",
     "transfer",

@@ -163,7 +163,8 @@ def _describe(connection: Connection, holding: Holding, grant: Grant) -> None:
     connection.grant_type = holding.grant_type
     if holding.identity.subject is not None:
         connection.subject = holding.identity.subject
-    connection.label = holding.identity.label[:255] or connection.label
+    if not connection.is_label_own:
+        connection.label = holding.identity.label[:255] or connection.label
     connection.requested_scopes = holding.requested_scopes
     connection.granted_scopes = holding.requested_scopes if grant.scopes is None else grant.scopes
     connection.parameters = dict(holding.parameters)

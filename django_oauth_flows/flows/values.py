@@ -91,6 +91,7 @@ class PendingDevice:
     verification_uri_complete: str = field(repr=False)  # with the code in it, for a QR code; "" if there is none
     expires_at: datetime
     wait: int  # seconds until the provider may be asked
+    kind: Literal["pending"] = "pending"  # beside those of a completion
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class Connection(models.Model):
         _("acts for"), max_length=255, blank=True
     )  # the ``sub`` of a service account's assertions
     label = models.CharField(_("account"), max_length=255, blank=True)
+    is_label_own = models.BooleanField(_("named by its owner"), default=False, editable=False)
     requested_scopes = ScopeField(_("requested scopes"))
     granted_scopes = ScopeField(_("granted scopes"))
     parameters = models.JSONField(_("parameters"), default=dict, blank=True)

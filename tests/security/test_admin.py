@@ -449,6 +449,16 @@ def test_no_filter_tells_whether_there_is_a_secret(
     assert response.status_code == 400 or response["Location"].endswith("?e=1")
 
 
+@pytest.mark.security("M05")
+@pytest.mark.parametrize("value", ["0", "1"])
+@pytest.mark.parametrize("column", ["access_token", "refresh_token", "token_secret"])
+def test_no_filter_tells_what_a_connections_token_has(
+    column: str, value: str, root: Client, connection: Connection
+) -> None:
+    response = root.get(f"{CONNECTIONS}?token__{column}__isnull={value}")
+    assert response.status_code == 400 or response["Location"].endswith("?e=1")
+
+
 @pytest.mark.security("M06")
 @pytest.mark.parametrize("field", ["account_url", "console_url"])
 @pytest.mark.parametrize(
@@ -475,7 +485,11 @@ def test_what_providers_and_staff_write_is_text(root: Client, browser: Client, c
             f"{PROVIDERS}{connection.provider_id}/change/",
         )
     ]
-    pages += [browser.get("/oauth/"), browser.get("/oauth/connect/fake/confirm/"), root.get("/api/oauth/connections/")]
+    pages += [
+        browser.get("/oauth/"),
+        browser.get("/oauth/connect/fake/confirm/"),
+        root.get("/api/oauth/v1/connections/"),
+    ]
     pages.append(root.post(f"{CONNECTIONS}{connection.pk}/revoke/", follow=True))
     for response in pages:
         if response.status_code == 200:

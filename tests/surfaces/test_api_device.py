@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-START = "/api/oauth/providers/fake/device/"
+START = "/api/oauth/v1/providers/fake/device/"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def start(client: Client) -> tuple[dict[str, Any], str]:
     """Start; return the answer and the address to ask at."""
     response = post(client, START, {})
     assert response.status_code == 201, response.content
-    return response.json(), f"/api/oauth/device/{response.json()['id']}/"
+    return response.json(), f"/api/oauth/v1/device/{response.json()['id']}/"
 
 
 def let_time_pass() -> None:
@@ -108,10 +108,10 @@ def test_the_end_is_a_problem_with_a_code(device_provider: Provider, fake: FakeP
     fake.oauth2.decide(begun["user_code"], "access_denied")
     let_time_pass()
     for _ in range(2):
-        problem(post(browser, url, {"handle": begun["handle"]}), 400, "access_denied")
+        problem(post(browser, url, {"handle": begun["handle"]}), 409, "access_denied")
     begun, url = start(browser)
     assert post(browser, url, {"handle": begun["handle"], "action": "cancel"}).json() == {"status": "cancelled"}
-    problem(post(browser, url, {"handle": begun["handle"]}), 400, "access_denied")
+    problem(post(browser, url, {"handle": begun["handle"]}), 409, "access_denied")
 
 
 @pytest.mark.parametrize("action", ["adopt", "drop"])
@@ -135,10 +135,10 @@ def test_an_account_that_somebody_else_has_needs_a_yes(
 
 
 def test_what_cannot_start_says_so(provider: Provider, browser: Client) -> None:
-    problem(post(browser, START, {}), 400, "device_flow_unsupported")
-    problem(post(browser, "/api/oauth/providers/none/device/", {}), 404, "not_found")
+    problem(post(browser, START, {}), 409, "device_flow_unsupported")
+    problem(post(browser, "/api/oauth/v1/providers/none/device/", {}), 404, "not_found")
     problem(post(browser, START, {"owner": "x"}), 400, "invalid")
-    problem(post(browser, START, {"scopes": ["admin"]}), 400, "device_flow_unsupported")
+    problem(post(browser, START, {"scopes": ["admin"]}), 409, "device_flow_unsupported")
 
 
 @pytest.mark.security("P07")

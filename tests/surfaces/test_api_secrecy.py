@@ -20,11 +20,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def addresses(connection: Connection) -> list[str]:
     """Return every address of the API that is about this connection, its provider, or nothing in particular."""
-    known = {"pk": connection.pk, "slug": connection.provider.slug}
+    known = {"pk": connection.pk, "slug": connection.provider.slug, "path": "echo"}
     found = []
     for pattern in urls.urlpatterns:
         wanted = pattern.pattern.converters
-        if pattern.name and wanted.keys() <= known.keys():
+        if pattern.name not in (None, "disconnect") and wanted.keys() <= known.keys():
             found.append(reverse(f"oauth_flows_api:{pattern.name}", kwargs={name: known[name] for name in wanted}))
     return found
 
