@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.utils.translation import gettext as _
 
 from django_oauth_flows.admin import wording
-from django_oauth_flows.exceptions import OAuthFlowsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,9 +153,7 @@ def _id_token(_step: dict[str, Any], _provider: Provider) -> Fix:
 
 
 def _unknown(step: dict[str, Any], _provider: Provider) -> Fix:
-    what = step["code"]
-    error = OAuthFlowsError(_("This step has failed."), code=what, hint=_("The docs explain the code."))
-    said = wording.refusal(error)
+    said = str(wording.REFUSALS.get(step["code"]) or _("This step has failed. The docs explain the code."))
     return Fix(f"{said} {step['text']}" if step.get("text") else said, "")
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from django_oauth_flows.admin.charts import HEIGHT, WIDTH, Bucket, draw
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.discovering import note
+from django_oauth_flows.flows.discovering import PINNED, note
 from django_oauth_flows.models import Connection, Provider, RefreshCount, Token
 from django_oauth_flows.testing.factories import make_connection
 from tests.surfaces.reading import text_of
@@ -112,15 +112,8 @@ def test_what_is_wrong_or_will_be_is_said(root: Client, provider: Provider, user
 
 
 def test_what_the_issuer_and_the_catalogue_say_otherwise_is_said(root: Client, provider: Provider) -> None:
-    note(
-        provider,
-        {
-            "authorization_endpoint": provider.authorization_endpoint, "token_endpoint": "https://new.example/token",
-            "revocation_endpoint": provider.revocation_endpoint, "userinfo_endpoint": provider.userinfo_endpoint,
-            "jwks_uri": "", "pushed_authorization_request_endpoint": "",
-            "authorization_response_iss_parameter_supported": False,
-        },
-    )  # fmt: skip
+    published = {name: getattr(provider, name) for name in PINNED}
+    note(provider, published | {"token_endpoint": "https://new.example/token"})
     Provider.objects.update(preset="github")
     said = facts(root, provider)
     assert any("token endpoint is https://new.example/token there" in text for text in said)
