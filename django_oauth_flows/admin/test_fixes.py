@@ -154,7 +154,8 @@ def _id_token(_step: dict[str, Any], _provider: Provider) -> Fix:
 
 
 def _unknown(step: dict[str, Any], _provider: Provider) -> Fix:
-    error = OAuthFlowsError(_("This step has failed."), code=step["code"], hint=_("The docs explain the code."))
+    failed_with = step["code"]
+    error = OAuthFlowsError(_("This step has failed."), code=failed_with, hint=_("The docs explain the code."))
     said = wording.refusal(error)
     return Fix(f"{said} {step['text']}" if step.get("text") else said, "")
 
