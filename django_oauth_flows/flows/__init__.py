@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.fleet import refresh_due
     from django_oauth_flows.flows.importing import import_connection
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
+    from django_oauth_flows.flows.pausing import pause, rename, resume
     from django_oauth_flows.flows.pruning import prune
     from django_oauth_flows.flows.refreshing import refresh
     from django_oauth_flows.flows.restoring import settle_restored
@@ -58,12 +59,15 @@ _HOMES = {
     "httpx_auth": "authenticating",
     "import_connection": "importing",
     "parked": "parking",
+    "pause": "pausing",
     "prune": "pruning",
     "rediscover": "discovering",
     "redirect_uri": "starting",
     "refresh": "refreshing",
     "refresh_due": "fleet",
+    "rename": "pausing",
     "requests_auth": "authenticating",
+    "resume": "pausing",
     "revoke": "revoking",
     "revoke_all": "revoking",
     "safe_next_url": "returning",
@@ -96,12 +100,15 @@ __all__ = [
     "httpx_auth",
     "import_connection",
     "parked",
+    "pause",
     "prune",
     "redirect_uri",
     "rediscover",
     "refresh",
     "refresh_due",
+    "rename",
     "requests_auth",
+    "resume",
     "revoke",
     "revoke_all",
     "safe_next_url",

@@ -44,6 +44,11 @@ EXPLANATIONS: dict[str, Explanation] = {
         _("Disconnect it there first, or choose another account at the service."),
     ),
     "authorization_failed": Explanation(_("The account could not be connected."), _AGAIN),
+    "connection_paused": Explanation(
+        _("You have paused this account, so this site makes no use of it."),
+        _("Resume it on the page of your connected accounts, then come back."),
+        again=False,
+    ),
     "decrypt_failed": Explanation(_("Stored access data can no longer be read."), _ASK_STAFF, again=False),
     "identity_unavailable": Explanation(
         _("The service did not say which account this is, so nothing was connected."),
