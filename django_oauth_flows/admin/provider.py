@@ -63,6 +63,7 @@ class ProviderAdmin(AccessiblePages):
                     "token_endpoint_auth_method",
                     "scopes",
                     "allowed_scopes",
+                    "scope_descriptions",
                 )
             },
         ),

@@ -8,12 +8,14 @@ from django.conf import settings
 from django.http import Http404, HttpResponseRedirect
 
 from django_oauth_flows import flows
-from django_oauth_flows.forms import parameter_fields, read_parameters
+from django_oauth_flows.forms import parameter_fields, read_parameters, scopes_to_ask_for
 from django_oauth_flows.managers import allows
 from django_oauth_flows.models import Connection, Provider
 from django_oauth_flows.tickets import read_connect_ticket
 from django_oauth_flows.views.owning import named_owner, owner_name
 from django_oauth_flows.views.pages import page
+from django_oauth_flows.views.permissions import permissions
+from django_oauth_flows.views.popup import landing_of
 from django_oauth_flows.views.restarting import confirmation_url
 from django_oauth_flows.views.shielding import members_only, to_connections
 
@@ -53,7 +55,7 @@ def confirm_connect(request: HttpRequest, slug: str) -> HttpResponse:
         "provider": provider,
         "present": _present(provider, owner or cast("Model", request.user)),
         "scopes": scopes,
-        "permissions": scopes or provider.scopes,
+        "permissions": permissions(provider, scopes or provider.scopes),
         "next": flows.safe_next_url(next_url),
         "owner": owner,
         "owner_name": owner_name(owner),
@@ -79,9 +81,11 @@ def connect(request: HttpRequest, slug: str) -> HttpResponse:
 
 @members_only("POST", after_login=to_connections)
 def reconnect(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Start renewing an existing connection."""
+    """Start renewing an existing connection; what is ticked as ``scopes`` is asked for beside what it has."""
     connection = manageable_connection(request, pk)
-    started = flows.start_authorization(connection.provider, reconnect=connection, **_starter(request))
+    wanted = " ".join(request.POST.getlist("scopes")).split()
+    scopes = scopes_to_ask_for(connection.provider, wanted, connection) or None
+    started = flows.start_authorization(connection.provider, reconnect=connection, scopes=scopes, **_starter(request))
     return _to_provider(request, connection.provider, started)
 
 
@@ -131,7 +135,7 @@ def _starter(request: HttpRequest) -> dict[str, Any]:
         "user": request.user,
         "session_auth_hash": session_auth_hash(request),
         "site_url": f"{request.scheme}://{request.get_host()}" if trusted else "",
-        "next_url": request.POST.get("next", ""),
+        "next_url": landing_of(request),
     }
 
 

@@ -108,6 +108,30 @@ EXPLANATIONS |= dict.fromkeys(
 EXPLANATIONS |= dict.fromkeys(("keys_unavailable", "provider_unreachable", "token_unavailable"), UNREACHABLE)
 EXPLANATIONS |= dict.fromkeys(("clock_refused", "cannot_persist"), MISCONFIGURED)
 
+EVENTS: dict[str, StrOrPromise] = {
+    "authorized": _("Connected."),
+    "reauthorized": _("Connected once more: a new permission has replaced the old one."),
+    "imported": _("Taken over from elsewhere by this site's staff."),
+    "shared": _("Connected although somebody else on this site has connected the same account."),
+    "needs_reauthorization": _("The service asks for you: it has to be reconnected."),
+    "recovered": _("It works again, without your doing."),
+    "revoked": _("Disconnected: this site has forgotten its access."),
+    "revocation_finished": _("The service was told."),
+    "transferred": _("Given to another owner."),
+    "paused": _("Paused: this site makes no use of it."),
+    "resumed": _("Resumed."),
+}
+"""What has happened with a connection, by the kind of its event."""
+
+REVOCATIONS: dict[str, StrOrPromise] = {
+    "pending": _("The service had not been told yet."),
+    "revoked": _("The service has taken the access back."),
+    "unsupported": _("The service has no place where it could be told."),
+    "failed": _("The service did not take the access back."),
+    "not_revoked_shared": _("The permission at the service was left in place, because another connection uses it."),
+}
+"""How disconnecting went at the service, by outcome."""
+
 BROKEN = Explanation(
     _("Something went wrong on our side."),
     _("Try again in a moment. If it happens again, tell the site's staff the number below."),
