@@ -123,7 +123,7 @@ def window_for(
         context = chromium.new_context(java_script_enabled=scripts)
         contexts.append(context)
         page, said = context.new_page(), []
-        page.on("console", lambda message: said.append(message.text) if _is_complaint(message) else None)
+        page.on("console", lambda message: said.append(message.text) if is_complaint(message) else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         if user is not None:
             log_in(context, live_server.url, user)
@@ -134,7 +134,7 @@ def window_for(
         context.close()
 
 
-def _is_complaint(message: Any) -> bool:
+def is_complaint(message: Any) -> bool:
     return message.type == "error" and not message.location.get("url", "").endswith("/favicon.ico")
 
 
