@@ -151,7 +151,10 @@ def log_in(context: Any, site: str, user: User) -> None:
     """Give a browser the session of ``user``."""
     client = Client()
     client.force_login(user)
-    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": site}])
+    cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": site}
+    context.add_cookies(
+        [{**cookie, "sameSite": "Lax"}]
+    )  # said, as Django does: else browsers make an exception for new ones
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def popup_home(request: HttpRequest) -> HttpResponse:
     """Be the host's own page, with a button that opens a popup."""
-    html = '{% load oauth_flows %}<!doctype html><html lang="en"><title>Home</title><link rel="icon" href="data:,"><main>{% connect_button "fake" popup=True %}</main></html>'
+    html = '{% load oauth_flows %}<!doctype html><html lang="en"><title>Home</title><main>{% connect_button "fake" popup=True %}</main></html>'
     return HttpResponse(engines["django"].from_string(html).render({}, request))
 
 
