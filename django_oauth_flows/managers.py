@@ -187,9 +187,11 @@ def _requests() -> models.QuerySet[Any]:
 _BY_STATE = Select(
     lambda: _requests().filter(state_hash=Slot("state_hash")).annotate(now=DatabaseNow()), related=("provider",)
 )
+# A crash that undid it would undo what came of it as well: what is stored later is never on disk before it.
 _TAKE = Update(
     lambda: (
         _requests().filter(pk=Slot("id"), taken_at=None, expires_at__gt=DatabaseNow()),
         {"taken_at": DatabaseNow(), **dict.fromkeys(DANCE_SECRETS)},
-    )
+    ),
+    is_expendable=True,
 )

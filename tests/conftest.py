@@ -11,6 +11,7 @@ from django.test import Client
 
 from django_oauth_flows.testing import FakeProvider
 from tests.chaos import servers
+from tests.independent import node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +30,12 @@ def _has_chromium() -> bool:
     import shutil
 
     return shutil.which("chromium") is not None and importlib.util.find_spec("playwright") is not None
+
+
+def _has_gettext() -> bool:
+    import shutil
+
+    return all(map(shutil.which, ("xgettext", "msguniq", "msgmerge", "msgen", "msgfmt")))
 
 
 @cache
@@ -51,11 +58,13 @@ def _has_broker(kind: str) -> bool:
 
 PROGRAMS = {
     "chromium": ("Chromium and playwright", _has_chromium),
+    "gettext": ("GNU gettext", _has_gettext),
     "redis": ("Celery and a Redis server", partial(_has_broker, "redis")),
     "rabbitmq": ("Celery and a RabbitMQ server", partial(_has_broker, "rabbitmq")),
     "postgresql": ("PostgreSQL's programs and psycopg", servers.has_postgresql),
     "pgbouncer": ("pgbouncer and psycopg", servers.has_pgbouncer),
     "mariadb": ("MariaDB's programs and mysqlclient", servers.has_mariadb),
+    "oidc-provider": ("Node.js 20 or newer, and oidc-provider from npm", node.has_oidc_provider),
 }
 
 

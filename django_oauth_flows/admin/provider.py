@@ -22,7 +22,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.admin import wording
 from django_oauth_flows.admin.draining import delete_drained, goes_along, live_connections, obstacles
 from django_oauth_flows.admin.pages import AccessiblePages, confirmed
-from django_oauth_flows.admin.provider_form import SECRET_FIELDS, WRITE_ONLY, ProviderForm
+from django_oauth_flows.admin.provider_form import CREDENTIALS, SECRET_FIELDS, WRITE_ONLY, ProviderForm
 from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import Connection, Provider
@@ -60,6 +60,7 @@ class ProviderAdmin(AccessiblePages):
                     "new_client_secret",
                     "previous_until",
                     "new_private_key",
+                    "new_client_certificate",
                     "token_endpoint_auth_method",
                     "scopes",
                     "allowed_scopes",
@@ -143,6 +144,8 @@ class ProviderAdmin(AccessiblePages):
                     "redirect_base_url",
                     "code_challenge_method",
                     "response_mode",
+                    "dpop_bound_access_tokens",
+                    "tls_client_certificate_bound_access_tokens",
                     "scope_separator",
                     "parameters",
                     "dialect",
@@ -282,7 +285,7 @@ class ProviderAdmin(AccessiblePages):
     @admin.display(description=_("client secret"))
     def secret_state(self, obj: Provider) -> str:
         """Show whether a secret is stored, and nothing about it."""
-        stored = obj.client_secret is not None or obj.private_key is not None
+        stored = any(getattr(obj, column) is not None for _field, column in CREDENTIALS)
         return str(_("stored") if stored else _("none"))
 
     @admin.action(description=_("Enable"), permissions=["change"])

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 SECRET_FIELDS = {
     "new_client_secret": "client_secret",
     "new_private_key": "private_key",
+    "new_client_certificate": "client_certificate",
     "new_proxy": "proxy",
 }
 """Form field → sealed column."""
+
+CREDENTIALS = [(field, column) for field, column in SECRET_FIELDS.items() if column != "proxy"]
+"""What the client proves itself with."""
 
 WRITE_ONLY = (*SECRET_FIELDS, "previous_until", "cleared", "current_client_secret")
 """Form fields that are no columns: what is entered there never comes out."""
@@ -65,6 +69,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         ),
     )
     new_private_key = _secret_field(_("Private key (PEM)"), multiline=True)
+    new_client_certificate = _secret_field(_("Client certificate with its key (PEM)"), multiline=True)
     new_proxy = _secret_field(
         _("Proxy URL"), help_text=_("For this provider only. Leave blank to keep what is stored.")
     )
@@ -76,6 +81,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
             ("client_secret", _("client secret")),
             ("second_client_secret", _("client secret from before the last change")),
             ("private_key", _("private key")),
+            ("client_certificate", _("client certificate")),
             ("proxy", _("proxy URL")),
         ],
     )
@@ -94,7 +100,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["new_private_key"].widget = _Unrepeated({"rows": 6, "autocomplete": "off", "spellcheck": "false"})
+        for name in ("new_private_key", "new_client_certificate"):
+            self.fields[name].widget = _Unrepeated({"rows": 6, "autocomplete": "off", "spellcheck": "false"})
         self.before = Provider.objects.filter(pk=self.instance.pk).first()
 
     def clean_new_private_key(self) -> str:
@@ -117,6 +124,20 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         except (ConfigurationError, ValueError):
             raise forms.ValidationError(
                 _("This is not an unencrypted RSA key in PEM: paste it whole, from BEGIN to END.")
+            ) from None
+        return entered
+
+    def clean_new_client_certificate(self) -> str:
+        """Refuse what no handshake can show; no message repeats what was entered."""
+        from django_oauth_flows.protocol.certificates import expires_at
+
+        entered: str = self.cleaned_data["new_client_certificate"]
+        try:
+            if entered:
+                expires_at(Secret(entered))
+        except ConfigurationError:
+            raise forms.ValidationError(
+                _("Paste the certificate, those above it and its unencrypted private key, all in PEM.")
             ) from None
         return entered
 
@@ -179,15 +200,14 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         moved = self.before is not None and any(self._moved(self.cleaned_data))
         if moved or "second_client_secret" in self.cleaned_data.get("cleared", ()):
             self.instance.second_client_secret = self.instance.second_client_secret_expires_at = None
-        if self.cleaned_data.get("new_client_secret") or self.cleaned_data.get("new_private_key"):
+        if any(self.cleaned_data.get(field) for field, _column in CREDENTIALS):
             self.instance.alarm, self.instance.alarm_at = "", None
         saved: Provider = super().save(commit)
         return saved
 
     def _replaces_secret(self, cleaned: dict[str, Any]) -> bool:
         """Tell whether a secret comes or goes: who may choose another one would know it, and could then move a host."""
-        proofs = (("new_client_secret", "client_secret"), ("new_private_key", "private_key"))
-        return any(cleaned.get(field) or column in cleaned.get("cleared", ()) for field, column in proofs)
+        return any(cleaned.get(field) or column in cleaned.get("cleared", ()) for field, column in CREDENTIALS)
 
     def _moved(self, cleaned: dict[str, Any]) -> Iterator[str]:
         assert self.before is not None  # noqa: S101 - the caller has checked
@@ -210,7 +230,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         """Tell whether the form repeats the stored secret; a provider without one has nothing to prove it with."""
         assert self.before is not None  # noqa: S101 - the caller has checked
         try:
-            stored = self.before.open("client_secret") or self.before.open("private_key")
+            stored = next(filter(None, (self.before.open(column) for _field, column in CREDENTIALS)), None)
         except DecryptionError:
             return True  # nobody can send what nobody can read
         if stored is None:

@@ -39,7 +39,13 @@ DEPLOYMENT = (
     "telling.check_mails",
 )
 
-ROWS = ("rows.check_providers", "rows.check_sealed_rows", "rows.check_overdue", "rows.check_discovered")
+ROWS = (
+    "rows.check_providers",
+    "rows.check_pairs",
+    "rows.check_sealed_rows",
+    "rows.check_overdue",
+    "rows.check_discovered",
+)
 
 
 def register_all() -> None:

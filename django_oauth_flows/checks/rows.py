@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.core.checks import Error, Info, Warning  # noqa: A004 - Django's own name
 from django.db import DatabaseError, models, router, transaction
 from django.db.models.functions import Cast, Substr
+from django.utils import timezone
 
 from django_oauth_flows import crypto
-from django_oauth_flows.exceptions import ConfigurationError
+from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.management.reencrypting import SEALED
 from django_oauth_flows.models import DiscoveredMetadata, Provider, Token
 from django_oauth_flows.models.provider_rules import dangers
@@ -72,6 +75,47 @@ def _differing(alias: str) -> list[CheckMessage]:
     ]
 
 
+def check_pairs(databases: Iterable[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """Name the providers of which one could be taken for another: they share a client, or users but not codes."""
+    return _ask(Provider, databases, lambda alias: list(_confusable(Provider.objects.using(alias).order_by("slug"))))
+
+
+def _confusable(providers: Iterable[Provider]) -> Iterator[CheckMessage]:
+    """Compare every two. RFC 9700 §4.4; a client assertion or a code for one must be worth nothing to the other."""
+    for one, other in combinations(providers, 2):
+        if (one.client_id, _address(one, "token_endpoint")) == (other.client_id, _address(other, "token_endpoint")):
+            yield Warning(
+                f"Providers {one.slug} and {other.slug} are the same client at the same token endpoint.",
+                hint="Register a client for each at the service, or delete the one that is not needed.",
+                id="oauth_flows.W050",
+            )
+        elif _host(one, "authorization_endpoint") == _host(other, "authorization_endpoint") != "" and (
+            _host(one, "token_endpoint") != _host(other, "token_endpoint")
+        ):
+            yield Warning(
+                f"Providers {one.slug} and {other.slug} send their users to the same host, and the codes to different ones.",
+                hint="Compare the token endpoints with the service's documentation; best discover the endpoints: "
+                "manage.py add_provider --issuer",
+                id="oauth_flows.W051",
+            )
+
+
+def _address(provider: Provider, name: str) -> str:
+    """Return an endpoint with what staff have filled in; what users fill in stays open."""
+    address: str = getattr(provider, name)
+    entered = provider.parameters if isinstance(provider.parameters, dict) else {}
+    for placeholder, value in entered.items():
+        address = address.replace(f"{{{placeholder}}}", str(value))
+    return address
+
+
+def _host(provider: Provider, name: str) -> str:
+    try:
+        return urlsplit(_address(provider, name)).netloc.lower()
+    except ValueError:  # no address at all: other checks say so
+        return ""
+
+
 def _ask(
     model: type[models.Model], databases: Iterable[str] | None, question: Callable[[str], list[CheckMessage]]
 ) -> list[CheckMessage]:
@@ -129,6 +173,7 @@ DANGERS = {
 
 def _dangers(provider: Provider) -> Iterator[CheckMessage]:
     name = f"Provider {provider.slug}"
+    yield from _certificate(provider)
     for danger in dangers(provider):
         check, said, remedy = DANGERS[danger]
         yield Warning(f"{name} {said}.", hint=f"Edit {name} in the admin: {remedy}", id=check)
@@ -138,6 +183,28 @@ def _dangers(provider: Provider) -> Iterator[CheckMessage]:
         yield Info(
             f"{name} signs with SHA-1, which is old; many servers know nothing else.", hint=hint, id="oauth_flows.I002"
         )
+
+
+ENDS_SOON = timedelta(days=30)
+"""How long before its end a client certificate is spoken of."""
+
+
+def _certificate(provider: Provider) -> Iterator[CheckMessage]:
+    if provider.client_certificate is None:
+        return
+    from django_oauth_flows.protocol.certificates import expires_at  # cryptography is for those who have one
+
+    try:
+        certificate = provider.open("client_certificate")
+        ends = expires_at(certificate) if certificate is not None else None
+    except (ConfigurationError, DecryptionError):
+        return  # said when it is used, and of its key by another check
+    if ends is not None and ends - timezone.now() < ENDS_SOON:
+        hint = (
+            f"Register a new one at the service, and paste it with its key into provider {provider.slug} in the admin."
+        )
+        said = f"The client certificate of provider {provider.slug} ends on {ends:%Y-%m-%d}."
+        yield Warning(said, hint=hint, id="oauth_flows.W042")
 
 
 def _keys(model: type[Sealed], alias: str) -> list[CheckMessage]:

@@ -22,7 +22,9 @@ from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 
 if TYPE_CHECKING:
     from django_oauth_flows.flows.snapshot import Snapshot
+    from django_oauth_flows.models import Token
     from django_oauth_flows.protocol.messages import ClientRegistration, TokenResponse
+    from django_oauth_flows.protocol.secret import Secret
 
 SHORTEST_REQUEST = 1.0
 """Seconds that must be left for it to make sense to ask once more."""
@@ -31,7 +33,7 @@ SHORTEST_REQUEST = 1.0
 def registration_of(snapshot: Snapshot) -> ClientRegistration:
     """Return the provider as configured now; raise :class:`ConfigurationError` if it cannot be used."""
     try:
-        return snapshot.provider.registration(snapshot.connection.parameters, kept=snapshot.token.extra)
+        return snapshot.configured.registration(snapshot.connection.parameters, snapshot.token.extra)
     except DecryptionError as error:
         # The site's own secret: staff can mend it, and no connection is worse for it.
         raise ConfigurationError(
@@ -45,9 +47,9 @@ def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float)
     Raises :class:`ConfigurationError`, :class:`RequestBlocked`, :class:`DecryptionError` and :class:`TokenEndpointError`:
     ``in_doubt``, whatever they say, if the answer to the first presentation was lost.
     """
-    connection, provider, token = snapshot.connection, snapshot.provider, snapshot.token
+    connection, token = snapshot.connection, snapshot.token
     own_token = connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS  # nothing of a user's is sent
-    if not own_token and token.configuration_fingerprint != provider.fingerprint(connection.parameters):
+    if not own_token and token.configuration_fingerprint != snapshot.configured.fingerprint(connection.parameters):
         raise ConfigurationError(
             "The provider's endpoints or client were changed since this account was connected.",
             code="provider_changed",
@@ -88,7 +90,15 @@ def _request(snapshot: Snapshot, registration: ClientRegistration, *, seconds: f
         raise ConfigurationError("OAuth 1.0a tokens are not refreshed.", code="provider_misconfigured")
     reach(Failpoint.BEFORE_REQUEST)
     if connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
-        return flow.client_credentials(scopes=connection.requested_scopes)
+        return flow.client_credentials(scopes=connection.requested_scopes, dpop_key=_own_key(snapshot.token))
     if refresh_token is None:
         raise ConfigurationError("There is no refresh token.", code="provider_misconfigured")
-    return flow.refresh(refresh_token)
+    return flow.refresh(refresh_token, dpop_key=snapshot.token.open("dpop_key"))
+
+
+def _own_key(token: Token) -> Secret | None:
+    """Return the key of the site's own token; None if it does not open, for nothing depends on its being the same."""
+    try:
+        return token.open("dpop_key")
+    except DecryptionError:
+        return None

@@ -57,9 +57,20 @@ def access_token(connection: Connection, *, min_validity: timedelta = timedelta(
     Where the service's tokens do not live for so long, it is valid for at least half of their life: to refresh at each
     call would not change that.
     Raises :class:`ReauthorizationRequiredError`, :class:`TokenUnavailable`, :class:`Disconnected`,
-    :class:`CannotPersist`.
+    :class:`CannotPersist`, and :class:`ConfigurationError` (``token_bound``) for one that is worth nothing alone.
     """
-    return _credentials(usable(connection.pk, min_validity=min_validity)).access_token.reveal()
+    return alone(_credentials(usable(connection.pk, min_validity=min_validity)))
+
+
+def alone(credentials: Credentials) -> str:
+    """Return the token; raise :class:`ConfigurationError` if each of its requests needs a proof beside it (RFC 9449)."""
+    if credentials.dpop_key is not None:
+        raise ConfigurationError(
+            "This token is bound to a key (DPoP): alone it opens nothing.",
+            code="token_bound",
+            hint="Call with flows.session(), or give your client flows.requests_auth() or flows.httpx_auth().",
+        )
+    return credentials.access_token.reveal()
 
 
 def client_session(provider: Provider, *, scopes: Iterable[str] | None = None) -> OAuthSession:
@@ -162,8 +173,14 @@ def _opened(snapshot: Snapshot) -> Credentials:
     access_token, token_secret = token.open("access_token"), token.open("token_secret")
     if access_token is None:
         raise ReauthorizationRequiredError("This connection has no token.", reason=Connection.Reason.EXPIRED)
-    since = token.issued_at if token.expires_at is None else None
-    return Credentials(access_token, token_secret, token.token_type, token.generation, endless_since=since)
+    return Credentials(
+        access_token,
+        token_secret,
+        token.token_type,
+        token.open("dpop_key"),
+        token.generation,
+        endless_since=token.issued_at if token.expires_at is None else None,
+    )
 
 
 def _client_connection(provider: Provider, scopes: tuple[str, ...]) -> Connection:

@@ -223,6 +223,7 @@ def _pending(request: AuthorizationRequest, registration: ClientRegistration, st
         state=state,
         code_verifier=request.open("code_verifier"),
         nonce=request.open("nonce"),
+        dpop_key=request.open("dpop_key"),
         temporary_credentials=TemporaryCredentials(token, secret) if token and secret else None,
     )
 

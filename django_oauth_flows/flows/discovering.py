@@ -14,6 +14,7 @@ from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import DiscoveredMetadata, Provider
 from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
 from django_oauth_flows.protocol.discovery import discover as read_issuer
+from django_oauth_flows.protocol.dpop import ALGORITHM
 from django_oauth_flows.protocol.messages import TransportPolicy
 from django_oauth_flows.protocol.secret import Secret
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django_oauth_flows.protocol.discovery import Discovered
+
+OFFLINE = "offline_access"
 
 PINNED = (
     "authorization_endpoint",
@@ -34,17 +37,25 @@ PINNED = (
 """The columns that are compared with the issuer's metadata later."""
 
 
-def discover(issuer: str, *, internal: bool = False, deadline: float = 20.0) -> dict[str, Any]:
+def discover(issuer: str, *, internal: bool = False, deadline: float = 20.0, dpop: bool = False) -> dict[str, Any]:
     """Return the columns of a ``Provider`` for ``issuer``, read from its metadata; nothing is stored.
 
     ``internal`` admits private addresses, and plain http to this machine. ``deadline``: seconds for each of at most
-    three requests. Raises :class:`ConfigurationError` (``issuer_not_allowed``) and :class:`TokenEndpointError`:
-    ``metadata_missing``, ``metadata_invalid``, ``discovered_issuer_mismatch``. OpenID Connect Discovery 1.0 §4, RFC 8414 §3.
+    three requests. ``dpop``: tokens are to be bound to keys (RFC 9449); that a server can does not mean that every API
+    behind it can, so it is for staff to say. Raises :class:`ConfigurationError` (``issuer_not_allowed``,
+    ``dpop_unsupported``) and :class:`TokenEndpointError`: ``metadata_missing``, ``metadata_invalid``, ``discovered_issuer_mismatch``. OpenID Connect Discovery 1.0 §4, RFC 8414 §3.
     """
     policy = TransportPolicy(
         internal=internal, proxy=settings.proxy, ca_bundle=settings.ca_bundle, deadline=float(deadline)
     )
-    return _columns(read_issuer(issuer, policy=policy), internal=internal)
+    found = read_issuer(issuer, policy=policy)
+    if dpop and ALGORITHM not in (found.dpop_algorithms or ()):
+        raise ConfigurationError(
+            f"The issuer's metadata name no tokens that are bound to keys by {ALGORITHM}.",
+            code="dpop_unsupported",
+            hint="Do without DPoP there, or ask the service.",
+        )
+    return {**_columns(found, internal=internal), "dpop_bound_access_tokens": dpop}
 
 
 def add_discovered_provider(
@@ -57,16 +68,19 @@ def add_discovered_provider(
     scopes: Iterable[str] | None = None,
     api_base_url: str = "",
     internal: bool = False,
+    dpop: bool = False,
 ) -> Provider:
     """Discover ``issuer`` and save a provider for it; one without ``client_secret`` is a public client.
 
     ``scopes`` default to ``openid``, and ``offline_access`` where the issuer knows it. Raises what :func:`discover`
     raises, and :class:`ConfigurationError` (``provider_misconfigured``) naming the first column that cannot be so.
     """
-    found = discover(issuer, internal=internal)
+    found = discover(issuer, internal=internal, dpop=dpop)
     provider = Provider(slug=slug, name=name or slug, client_id=client_id, api_base_url=api_base_url, **found)
     if scopes is not None:
         provider.scopes = tuple(scopes)
+        provider.dialect.pop("authorization_parameters", None)
+        provider.dialect.update(_asking_for_consent(provider.scopes))
     if not client_secret:
         provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
     else:
@@ -116,20 +130,34 @@ def _note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
 def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
     server = found.server
     verifiable = bool(server.jwks_uri)
-    algorithm = found.id_token_algorithm
     offered = found.scopes if found.scopes is not None else ("openid",) if verifiable else ()
+    scopes = tuple(scope for scope in ("openid", OFFLINE) if scope in offered)
     return {
         "issuer": server.issuer,
         **{name: getattr(server, name) for name in PINNED},
         "token_endpoint_auth_method": found.auth_method,
-        "scopes": tuple(scope for scope in ("openid", "offline_access") if scope in offered),
+        "scopes": scopes,
         "identity_source": _identity_source(found),
         "label_path": "name" if verifiable or server.userinfo_endpoint else "",
-        "dialect": {}
-        if algorithm == DEFAULT_ALGORITHM or not verifiable
-        else {"id_token_signed_response_alg": algorithm},
+        "dialect": {**_algorithm(found), **_asking_for_consent(scopes), **_aliases(found)},
         "internal": internal,
     }
+
+
+def _algorithm(found: Discovered) -> dict[str, Any]:
+    algorithm = found.id_token_algorithm
+    if algorithm == DEFAULT_ALGORITHM or not found.server.jwks_uri:
+        return {}
+    return {"id_token_signed_response_alg": algorithm}
+
+
+def _aliases(found: Discovered) -> dict[str, Any]:
+    return {"mtls_endpoint_aliases": dict(found.mtls_endpoint_aliases)} if found.mtls_endpoint_aliases else {}
+
+
+def _asking_for_consent(scopes: Iterable[str]) -> dict[str, Any]:
+    """Let a server that may ignore ``offline_access`` unless its user is asked ask them. OpenID Connect Core 1.0 §11."""
+    return {"authorization_parameters": {"prompt": "consent"}} if OFFLINE in scopes else {}
 
 
 def _identity_source(found: Discovered) -> str:

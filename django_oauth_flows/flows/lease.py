@@ -200,6 +200,7 @@ class Lease:
             dies_at = earliest(token.refresh_token_expires_at, dies_at)
         columns = {
             "access_token": token.seal("access_token", grant.access_token),
+            "dpop_key": token.seal("dpop_key", grant.dpop_key),
             "token_type": grant.token_type,
             "extra": {**token.extra, **grant.extra},
             "issued_at": requested_at,
@@ -207,7 +208,7 @@ class Lease:
             "refresh_token_expires_at": dies_at,
             "next_refresh_at": next_refresh_at,
             "client_id": provider.client_id,
-            "configuration_fingerprint": provider.fingerprint(connection.parameters),
+            "configuration_fingerprint": self.snapshot.configured.fingerprint(connection.parameters),
         }
         if grant.refresh_token is not None:
             columns["refresh_token"] = token.seal("refresh_token", grant.refresh_token)
@@ -237,7 +238,8 @@ def _saving(*columns: str, late: bool = False) -> Update:
 
 
 _GRANTED = (
-    "access_token", "token_type", "extra", "issued_at", "expires_at", "refresh_token_expires_at", "next_refresh_at",
+    "access_token", "dpop_key", "token_type", "extra", "issued_at", "expires_at", "refresh_token_expires_at",
+    "next_refresh_at",
 )  # fmt: skip
 _MINTED = ("client_id", "configuration_fingerprint")
 _SAVE = _saving(*_GRANTED, *_MINTED)

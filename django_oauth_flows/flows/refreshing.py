@@ -37,10 +37,9 @@ from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.lease import Lease, acquire, deadline_left, deadline_seconds, lease_seconds
 from django_oauth_flows.flows.marking import mark_refreshed, needs_reauthorization, raise_alarm
 from django_oauth_flows.flows.policy import judge
-from django_oauth_flows.flows.revocations import SECRETS
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.snapshot import Snapshot, check_servable, read, still_leased
-from django_oauth_flows.flows.values import Grant, RefreshResult
+from django_oauth_flows.flows.values import SECRETS, Grant, RefreshResult
 from django_oauth_flows.models import Connection
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from django_oauth_flows.fields import Ciphertext, DatabaseNow
 from django_oauth_flows.flows.history import logger, record
 from django_oauth_flows.flows.policy import Verdict, judge
 from django_oauth_flows.flows.sharing import is_shared
+from django_oauth_flows.flows.values import SECRETS
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Revocation, Token
 from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.messages import Credentials, RevocationResult
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
     from django_oauth_flows.protocol.messages import ClientRegistration
 
-
-SECRETS = ("access_token", "token_secret", "refresh_token")
-"""The columns that travel from ``Token`` to ``Revocation``."""
 
 MAX_ATTEMPTS = 12
 """How often a revocation is tried before it is given up: with the back-off below, within about two days."""
@@ -107,10 +105,11 @@ def _revoke(registration: ClientRegistration, secrets: Mapping[str, Secret | Non
         if token := secrets.get("access_token"):
             results.append(flow.revoke(Credentials(access_token=token, token_secret=secrets.get("token_secret"))))
     else:
+        key = secrets.get("dpop_key")
         if token := secrets.get("refresh_token"):
-            results.append(flow.revoke(token, hint="refresh_token"))
+            results.append(flow.revoke(token, hint="refresh_token", dpop_key=key))
         if token := secrets.get("access_token"):
-            results.append(flow.revoke(token, hint="access_token"))
+            results.append(flow.revoke(token, hint="access_token", dpop_key=key))
     revoked = any(result.outcome == "revoked" for result in results)
     return Revocation.Outcome.REVOKED if revoked or not results else Revocation.Outcome.UNSUPPORTED
 

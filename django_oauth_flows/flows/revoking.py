@@ -16,8 +16,9 @@ from django_oauth_flows.exceptions import DecryptionError, OAuthFlowsError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.history import announce, logger, record
 from django_oauth_flows.flows.locking import locked
-from django_oauth_flows.flows.revocations import SECRETS, revoke_at_provider, take_secret, work_off
+from django_oauth_flows.flows.revocations import revoke_at_provider, take_secret, work_off
 from django_oauth_flows.flows.sharing import hold_grant, is_shared
+from django_oauth_flows.flows.values import SECRETS
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Revocation, Token
 from django_oauth_flows.signals import connection_revoked
 
@@ -113,7 +114,8 @@ def discard(
     """
 
     def secrets() -> Secrets:
-        return {name: secret for name in SECRETS if (secret := getattr(grant, name)) not in kept}
+        tokens = {name: secret for name in SECRETS if (secret := getattr(grant, name)) not in kept}
+        return {**tokens, "dpop_key": grant.dpop_key}  # which a token that goes on may share
 
     minted, reason = (client_id, fingerprint), Revocation.Reason.DISCARDED
     try:

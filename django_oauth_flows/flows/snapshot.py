@@ -13,6 +13,7 @@ from django.db import router
 from django_oauth_flows.exceptions import Disconnected
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows import circuit
+from django_oauth_flows.flows.configured import Configured
 from django_oauth_flows.flows.freshness import Freshness, freshness
 from django_oauth_flows.models import Connection, Provider, Token
 from django_oauth_flows.statements import Select, Slot
@@ -29,6 +30,7 @@ class Snapshot:
     token: Token
     now: datetime
     read_at: float  # this process's monotonic clock
+    configured: Configured
 
     @property
     def connection(self) -> Connection:
@@ -99,15 +101,16 @@ def read(connection_id: UUID, *, using: str | None = None) -> Snapshot:
         for row in (token, token.connection, token.connection.provider, token.connection.user):
             if row is not None:
                 row._state.db = home
-    return Snapshot(token, token.now, time.monotonic())
+    return Snapshot(token, token.now, time.monotonic(), Configured(token.connection.provider))
 
 
 def read_leased(token_ids: Sequence[UUID], worker: UUID, provider: Provider, *, using: str) -> list[Snapshot]:
     """Read those of one provider's rows whose lease ``worker`` holds: at most :data:`BATCH`, in one query."""
     rows: list[Any] = _LEASED.rows(using=using, lease_owner=worker, **batch_of(token_ids))
+    configured = Configured(provider)
     for token in rows:
         token.connection.provider = provider
-    return [Snapshot(token, token.now, time.monotonic()) for token in rows]
+    return [Snapshot(token, token.now, time.monotonic(), configured) for token in rows]
 
 
 def batch_of(token_ids: Sequence[UUID]) -> dict[str, UUID]:

@@ -162,6 +162,7 @@ def _checked_scopes(provider: Provider, scopes: Iterable[str] | None, reconnect:
 def _seal_pending(request: AuthorizationRequest, pending: PendingAuthorization) -> None:
     request.seal("code_verifier", pending.code_verifier)
     request.seal("nonce", pending.nonce)
+    request.seal("dpop_key", pending.dpop_key)
     if pending.temporary_credentials is not None:
         request.seal("temporary_token", pending.temporary_credentials.token)
         request.seal("temporary_token_secret", pending.temporary_credentials.token_secret)
@@ -200,7 +201,8 @@ def _make_room(user_id: Any, provider: Provider) -> None:
 
 
 _LIFETIME = timedelta(seconds=AUTHORIZATION_LIFETIME)
-_REQUEST = Insert[AuthorizationRequest](expires_at=DatabaseNow() + _LIFETIME)
+# Lost in a crash, it costs its user another click.
+_REQUEST = Insert[AuthorizationRequest](is_expendable=True, expires_at=DatabaseNow() + _LIFETIME)
 
 
 def _recent() -> QuerySet[AuthorizationRequest]:

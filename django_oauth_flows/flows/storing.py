@@ -223,7 +223,10 @@ def _keeps_refresh_token(old: Token, holding: Holding, grant: Grant) -> bool:
         holding.client_id,
         holding.configuration_fingerprint,
     )
-    return old.refresh_token is not None and grant.refresh_token is None and grant.token_secret is None and same_grantor
+    goes_on = old.refresh_token is not None and grant.refresh_token is None and grant.token_secret is None
+    # A public client's is bound to the old key, which goes (RFC 9449 §5).
+    is_bound = old.dpop_key is not None and holding.provider.token_endpoint_auth_method == Provider.AuthMethod.NONE
+    return goes_on and same_grantor and not is_bound
 
 
 def _columns(token: Token, holding: Holding, grant: Grant, *, renewable: bool) -> dict[str, Any]:
@@ -241,6 +244,7 @@ def _columns(token: Token, holding: Holding, grant: Grant, *, renewable: bool) -
         "access_token": token.seal("access_token", grant.access_token),
         "token_secret": token.seal("token_secret", grant.token_secret),
         "refresh_token": token.seal("refresh_token", grant.refresh_token),
+        "dpop_key": token.seal("dpop_key", grant.dpop_key),
         "token_type": grant.token_type,
         "extra": dict(grant.extra),
         "client_id": holding.client_id,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 
 from django_oauth_flows.flows.aside import aside
-from django_oauth_flows.flows.calling import access_token, at_once
+from django_oauth_flows.flows.calling import access_token, alone, at_once
 from django_oauth_flows.flows.completing import complete_authorization
 from django_oauth_flows.flows.importing import import_connection
 from django_oauth_flows.flows.refreshing import refresh
@@ -34,7 +34,7 @@ async def aaccess_token(connection: Connection, *, min_validity: timedelta = tim
     """
     found = await sync_to_async(at_once)(connection.pk, min_validity=min_validity)
     if found is not None:
-        return found[1].access_token.reveal()
+        return alone(found[1])
     return await aside(partial(access_token, connection, min_validity=min_validity))
 
 

@@ -24,6 +24,9 @@ AUTHORIZATION_LIFETIME = 600
 
 CompletionKind = Literal["connected", "already_connected", "in_progress", "different_account", "account_shared"]
 
+SECRETS = ("access_token", "token_secret", "refresh_token", "dpop_key")
+"""What is secret of a grant: the columns that travel from ``Token`` to ``Revocation``."""
+
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_DEPTH = 8
 
@@ -89,6 +92,7 @@ class Grant:
     access_token: Secret
     token_secret: Secret | None = None
     refresh_token: Secret | None = None
+    dpop_key: Secret | None = None
     token_type: str = "Bearer"
     expires_in: int | None = None
     refresh_token_expires_in: int | None = None
@@ -115,6 +119,7 @@ class Grant:
         return cls(
             access_token=tokens.access_token,
             refresh_token=tokens.refresh_token,
+            dpop_key=tokens.dpop_key,
             token_type=tokens.token_type,
             expires_in=tokens.expires_in,
             refresh_token_expires_in=tokens.refresh_token_expires_in,
@@ -125,16 +130,19 @@ class Grant:
     @property
     def credentials(self) -> Credentials:
         """Return what authenticates an API call."""
-        return Credentials(access_token=self.access_token, token_secret=self.token_secret, token_type=self.token_type)
+        return Credentials(
+            access_token=self.access_token,
+            token_secret=self.token_secret,
+            token_type=self.token_type,
+            dpop_key=self.dpop_key,
+        )
 
     def to_parked(self, identity: Identity) -> Secret:
         """Serialise for parking; only ever stored sealed."""
         return Secret(
             json.dumps(
                 {
-                    "access_token": self.access_token.reveal(),
-                    "token_secret": self.token_secret.reveal() if self.token_secret else None,
-                    "refresh_token": self.refresh_token.reveal() if self.refresh_token else None,
+                    **{name: secret.reveal() if secret else None for name, secret in self._secrets()},
                     "token_type": self.token_type,
                     "expires_in": self.expires_in,
                     "refresh_token_expires_in": self.refresh_token_expires_in,
@@ -151,10 +159,13 @@ class Grant:
         """Read back what :meth:`to_parked` wrote."""
         values = json.loads(parked.reveal())
         identity = Identity(subject=values.pop("subject"), label=values.pop("label"))
-        for name in ("access_token", "token_secret", "refresh_token"):
+        for name in SECRETS:
             values[name] = Secret(values[name]) if values[name] else None
         values["scopes"] = None if values["scopes"] is None else tuple(values["scopes"])
         return cls(**values), identity
+
+    def _secrets(self) -> list[tuple[str, Secret | None]]:
+        return [(name, getattr(self, name)) for name in SECRETS]
 
 
 def _is_storable(value: Any, *, depth: int = _MAX_DEPTH) -> bool:

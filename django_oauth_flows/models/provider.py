@@ -43,6 +43,11 @@ class Provider(Sealed):
         POST = "client_secret_post", _("secret in the request body (client_secret_post)")
         SECRET_JWT = "client_secret_jwt", _("assertion signed with the secret (client_secret_jwt)")
         PRIVATE_KEY_JWT = "private_key_jwt", _("assertion signed with a private key (private_key_jwt)")
+        TLS = "tls_client_auth", _("client certificate of an authority (tls_client_auth)")
+        SELF_SIGNED_TLS = (
+            "self_signed_tls_client_auth",
+            _("client certificate of our own (self_signed_tls_client_auth)"),
+        )
         NONE = "none", _("no secret: public client (none)")
 
     class SignatureMethod(models.TextChoices):
@@ -149,6 +154,7 @@ class Provider(Sealed):
         _("second client secret expires at"), null=True, blank=True, editable=False
     )
     private_key = EncryptedField(_("private key"), context="provider.private_key")
+    client_certificate = EncryptedField(_("client certificate"), context="provider.client_certificate")
     token_endpoint_auth_method = models.CharField(
         _("client authentication"), max_length=40, choices=AuthMethod.choices, default=AuthMethod.BASIC
     )
@@ -172,7 +178,16 @@ class Provider(Sealed):
     response_mode = models.CharField(
         _("response mode"), max_length=10, choices=ResponseMode.choices, default=ResponseMode.QUERY
     )
-    dpop_bound_access_tokens = models.BooleanField(_("DPoP-bound tokens"), default=False, editable=False)
+    dpop_bound_access_tokens = models.BooleanField(
+        _("DPoP-bound tokens"),
+        default=False,
+        help_text=_("RFC 9449: new tokens are bound to a key; one that anybody could use is refused."),
+    )
+    tls_client_certificate_bound_access_tokens = models.BooleanField(
+        _("certificate-bound tokens"),
+        default=False,
+        help_text=_("RFC 8705: the client certificate is shown to the API as well."),
+    )
     signature_method = models.CharField(
         _("signature method"), max_length=12, choices=SignatureMethod.choices, default=SignatureMethod.HMAC_SHA1
     )

@@ -65,6 +65,7 @@ def dialect_problems(provider: Provider) -> Iterator[tuple[str, StrOrPromise]]:
         dialect = Dialect.from_json(provider.dialect)
         yield from _variables(provider, dialect)
         yield from _endpoints(provider, dialect)
+        yield from _bound_tokens(provider, dialect)
         if any(names_a_person(path) for path in _PATHS.findall(dialect.subject_template)):
             yield "dialect", _("An e-mail address or user name can be given to somebody else: name a lasting id.")
 
@@ -83,6 +84,15 @@ def _variables(provider: Provider, dialect: Dialect) -> Iterator[tuple[str, StrO
             yield name, _("The service would decide which host receives tokens: list api_host_patterns in the dialect.")
         if any(not variable.startswith("kept.") for variable in runtime_names(host)):
             yield name, _("A token must not stand in the name of a host.")
+
+
+def _bound_tokens(provider: Provider, dialect: Dialect) -> Iterator[tuple[str, StrOrPromise]]:
+    elsewhere = dialect.api_token_header or dialect.api_token_parameter or dialect.userinfo_auth_scheme
+    if provider.dpop_bound_access_tokens and (elsewhere or dialect.api_auth_scheme != "Bearer"):
+        yield (
+            "dpop_bound_access_tokens",
+            _("A token that is bound to a key stands behind the word DPoP (RFC 9449), not where the dialect puts it."),
+        )
 
 
 def _endpoints(provider: Provider, dialect: Dialect) -> Iterator[tuple[str, StrOrPromise]]:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django_oauth_flows.conf import settings
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.models.provider_rules import ENDPOINTS
+from django_oauth_flows.protocol.client_auth import WITH_CERTIFICATE
 from django_oauth_flows.protocol.dialect import ENDPOINT_KEYS, Dialect
 from django_oauth_flows.protocol.kept import as_variables, resolve
 from django_oauth_flows.protocol.messages import ClientRegistration, IdentityClaims, ServerMetadata, TransportPolicy
@@ -39,6 +40,9 @@ def registration(
         api_hosts = tuple(fill(host, values) for host in provider.api_hosts)
         dialect = Dialect.from_json(provider.dialect).filled(values)
         quirk = quirk_named(dialect.quirk) if dialect.quirk else None
+    certificate = _client_certificate(provider)
+    if certificate is not None:
+        endpoints |= _aliases(provider, dialect)
     said = as_variables(kept or {})
     proxy = provider.open("proxy")
     return ClientRegistration(
@@ -57,6 +61,9 @@ def registration(
         scope_separator=provider.scope_separator or " ",
         code_challenge_method=provider.code_challenge_method,  # type: ignore[arg-type]
         response_mode=provider.response_mode,  # type: ignore[arg-type]
+        dpop_bound_access_tokens=provider.dpop_bound_access_tokens,
+        client_certificate=certificate,
+        tls_client_certificate_bound_access_tokens=provider.tls_client_certificate_bound_access_tokens,
         signature_method=provider.signature_method,
         signature_placement=provider.signature_placement,  # type: ignore[arg-type]
         realm=provider.realm,
@@ -109,6 +116,27 @@ def _api_base(provider: Provider, template: str, said: Mapping[str, str], dialec
         if said:
             logger.warning("oauth_flows.api_base_not_allowed", extra={"provider": str(provider.pk)})
         return ""
+
+
+def _client_certificate(provider: Provider) -> Secret | None:
+    """Return what is to be shown in handshakes, None if nothing in this row asks for it. RFC 8705."""
+    bound = provider.tls_client_certificate_bound_access_tokens
+    if not bound and provider.token_endpoint_auth_method not in WITH_CERTIFICATE:
+        return None
+    certificate = provider.open("client_certificate")
+    if certificate is None and bound:
+        raise ConfigurationError(
+            f"Provider {provider.slug} has no client certificate to bind tokens to.", code="client_certificate_missing"
+        )
+    return certificate
+
+
+def _aliases(provider: Provider, dialect: Dialect) -> dict[str, str]:
+    """Return where endpoints are for who shows a certificate; userinfo is shown it where tokens are bound to it."""
+    aliases = dict(dialect.mtls_endpoint_aliases)
+    if not provider.tls_client_certificate_bound_access_tokens:
+        aliases.pop("userinfo_endpoint", None)
+    return aliases
 
 
 def _second_client_secret(provider: Provider) -> Secret | None:

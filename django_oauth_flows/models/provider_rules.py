@@ -181,6 +181,8 @@ def _oauth1(provider: Provider) -> Iterator[Problem]:
     for name in ("authorization_endpoint", "temporary_credential_endpoint"):
         if not getattr(provider, name):
             yield name, _("OAuth 1.0a needs this endpoint.")
+    if provider.dpop_bound_access_tokens:
+        yield "dpop_bound_access_tokens", _("OAuth 1.0a signs every request with the token's secret already.")
     if provider.signature_method != provider.SignatureMethod.PLAINTEXT:
         return
     for name in ("temporary_credential_endpoint", "token_endpoint", "api_base_url"):

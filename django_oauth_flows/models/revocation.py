@@ -49,6 +49,7 @@ class Revocation(Sealed):
     access_token = EncryptedField(context="revocation.access_token")
     token_secret = EncryptedField(context="revocation.token_secret")
     refresh_token = EncryptedField(context="revocation.refresh_token")
+    dpop_key = EncryptedField(context="revocation.dpop_key")
     reason = models.CharField(_("reason"), max_length=20, choices=Reason.choices)
     outcome = models.CharField(_("outcome"), max_length=20, choices=Outcome.choices, default=Outcome.PENDING)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
@@ -74,6 +75,7 @@ class Revocation(Sealed):
                         access_token__isnull=True,
                         token_secret__isnull=True,
                         refresh_token__isnull=True,
+                        dpop_key__isnull=True,
                     )
                 ),
                 name="oauth_flows_revocation_done",

@@ -13,6 +13,7 @@ import httpx
 import requests
 from requests.structures import CaseInsensitiveDict
 
+from django_oauth_flows.protocol import dpop
 from django_oauth_flows.protocol.use import Use, check_placement, is_repeatable
 
 if TYPE_CHECKING:
@@ -36,20 +37,26 @@ class HttpxAuth(httpx.Auth):
         use: Use | None = Use(self._source, *self._source.current())
         while use is not None:
             response = yield _authenticated(request, use)
-            request, repeatable = response.request, _may_repeat(response)
+            request = response.request
             if not _is_refused(response, use):
                 return
-            use = use.moved(str(request.url), repeatable=repeatable) or use.newer(repeatable=repeatable)
+            again = _proven_anew(response, use)
+            if again is None and use.blames_token(response.headers):
+                again = use.newer(repeatable=_may_repeat(response))
+            use = again
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Do the same without blocking the event loop."""
         use: Use | None = Use(self._source, *await self._source.acurrent())
         while use is not None:
             response = yield _authenticated(request, use)
-            request, repeatable = response.request, _may_repeat(response)
+            request = response.request
             if not _is_refused(response, use):
                 return
-            use = use.moved(str(request.url), repeatable=repeatable) or await use.anewer(repeatable=repeatable)
+            again = _proven_anew(response, use)
+            if again is None and use.blames_token(response.headers):
+                again = await use.anewer(repeatable=_may_repeat(response))
+            use = again
 
 
 _DEFAULTS = ("*/*", f"python-httpx/{httpx.__version__}")
@@ -73,7 +80,7 @@ def _authenticated(request: httpx.Request, use: Use) -> httpx.Request:
     for name, _ in use.registration.dialect.api_headers:
         if request.headers.get(name) in (None, *_DEFAULTS) and name in prepared.headers:
             request.headers[name] = prepared.headers[name]
-    for name in ("Authorization", "Content-Type"):
+    for name in ("Authorization", "Content-Type", dpop.HEADER):
         if name in prepared.headers:
             request.headers[name] = prepared.headers[name]
         else:
@@ -82,10 +89,18 @@ def _authenticated(request: httpx.Request, use: Use) -> httpx.Request:
 
 
 def _is_refused(response: httpx.Response, use: Use) -> bool:
-    """Tell whether our token was, rather than the lack of it at another origin."""
+    """Tell whether our token was, rather than the lack of it at another origin; take note of what its server says."""
     request = response.request
     is_ours = use.bears(str(request.url), request.headers.get("Authorization"))
+    if is_ours:
+        use.hear(response.headers)
     return response.status_code == HTTPStatus.UNAUTHORIZED and is_ours
+
+
+def _proven_anew(response: httpx.Response, use: Use) -> Use | None:
+    """Return the use to repeat the request with, if not the token was wrong but the signature or proof beside it."""
+    url, repeatable = str(response.request.url), _may_repeat(response)
+    return use.moved(url, repeatable=repeatable) or use.excused(response.headers, rewindable=_is_held(response.request))
 
 
 def _may_repeat(response: httpx.Response) -> bool:

@@ -13,7 +13,7 @@ import requests
 from requests.utils import rewind_body
 
 from django_oauth_flows.exceptions import OAuthFlowsError
-from django_oauth_flows.protocol.use import Use, check_placement, is_stream, may_repeat
+from django_oauth_flows.protocol.use import Use, check_placement, is_rewindable, is_stream, may_repeat
 
 if TYPE_CHECKING:
     from django_oauth_flows.protocol.use import TokenSource
@@ -51,13 +51,13 @@ class _Answered:
     def __call__(self, response: requests.Response, **options: Any) -> requests.Response:
         """Return the answer, or the one to the repeated request; ``options`` are the adapter's."""
         request, adapter = response.request, getattr(response, "connection", None)
-        if response.status_code != HTTPStatus.UNAUTHORIZED or adapter is None:
+        if adapter is None or not self._use.bears(str(request.url), request.headers.get("Authorization")):
             return response
-        url, repeatable = str(request.url), may_repeat(response)
-        if not self._use.bears(url, request.headers.get("Authorization")):
+        self._use.hear(response.headers)
+        if response.status_code != HTTPStatus.UNAUTHORIZED:
             return response
         try:
-            use = self._use.moved(url, repeatable=repeatable) or self._use.newer(repeatable=repeatable)
+            use = self._next(response)
         except OAuthFlowsError:
             response.close()
             raise
@@ -71,6 +71,15 @@ class _Answered:
         again: requests.Response = adapter.send(request, **options)
         again.history.append(response)
         return self(again, **options)
+
+    def _next(self, response: requests.Response) -> Use | None:
+        """Return the use to repeat a refused request with, if it is to be repeated."""
+        use, request, repeatable = self._use, response.request, may_repeat(response)
+        if moved := use.moved(str(request.url), repeatable=repeatable):
+            return moved
+        if excused := use.excused(response.headers, rewindable=is_rewindable(request)):
+            return excused
+        return use.newer(repeatable=repeatable) if use.blames_token(response.headers) else None
 
 
 class _Ignored:

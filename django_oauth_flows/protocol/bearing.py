@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 from requests.utils import default_headers
 
 from django_oauth_flows.exceptions import RequestBlocked
+from django_oauth_flows.protocol.dpop import SCHEME
 from django_oauth_flows.protocol.token_request import client_variables, free
 from django_oauth_flows.protocol.tokens import is_token
 from django_oauth_flows.protocol.urls import parameter_names, without_parameters
@@ -27,11 +28,14 @@ def put_token(
 ) -> None:
     """Put the token where this server's API takes it; ``scheme`` puts it behind that word instead, ``none`` nowhere.
 
-    Raises :class:`RequestBlocked` (``header_not_allowed``) for a token that would change the request's shape.
+    One that is bound to a key has one place, and needs a proof beside it (RFC 9449 §7.1), which is made last. Raises :class:`RequestBlocked` (``header_not_allowed``) for a token that would change the request's shape.
     """
     dialect, token = registration.dialect, credentials.access_token.reveal()
     if not is_token(token):
         raise RequestBlocked("The stored token cannot be sent in a header.", code="header_not_allowed")
+    if credentials.dpop_key is not None:
+        prepared.headers["Authorization"] = f"{SCHEME} {token}"
+        return
     if scheme == WITHOUT:
         return
     if scheme or not (dialect.api_token_parameter or dialect.api_token_header):

@@ -14,10 +14,16 @@ if TYPE_CHECKING:
     from django_oauth_flows.protocol.messages import ClientRegistration
 
 
+WITH_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
+"""Ways in which the handshake says who the client is. RFC 8705 §2."""
+
+
 def authenticate_client(registration: ClientRegistration) -> tuple[dict[str, str], dict[str, str]]:
     """Return (headers, body parameters) that authenticate the client; raise :class:`ConfigurationError` without what it takes."""
     if registration.token_endpoint_auth_method == "none":
         return {}, {"client_id": registration.client_id}
+    if registration.token_endpoint_auth_method in WITH_CERTIFICATE:
+        return {}, _shown(registration)
     if registration.token_endpoint_auth_method in ("private_key_jwt", "client_secret_jwt"):
         assertion = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client_assertion(registration)}
         return {}, {"client_id": registration.client_id, **assertion}
@@ -34,6 +40,17 @@ def authenticate_client(registration: ClientRegistration) -> tuple[dict[str, str
         pair = expand(template, {"client_id": registration.client_id, "client_secret": secret})
         return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, {}
     return {"Authorization": basic(registration.client_id, secret, raw=registration.dialect.raw_basic_auth)}, {}
+
+
+def _shown(registration: ClientRegistration) -> dict[str, str]:
+    """Return what goes with a certificate that the handshake has shown. RFC 8705 §2."""
+    if registration.client_certificate is None:
+        raise ConfigurationError(
+            f"Provider {registration.name} has no client certificate.",
+            code="client_certificate_missing",
+            hint="Paste the certificate with its private key in the admin, and register it at the service.",
+        )
+    return {"client_id": registration.client_id}
 
 
 def basic(client_id: str, client_secret: str, *, raw: bool = False) -> str:

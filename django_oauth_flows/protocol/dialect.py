@@ -34,8 +34,12 @@ def _key(default: Any, reader: Callable[[str, Any], Any], help_text: str) -> Any
     return field(default=default, metadata={"read": reader, "help": help_text})
 
 
-ENDPOINT_KEYS = frozenset({"refresh_endpoint", "second_exchange"})
+ENDPOINT_KEYS = frozenset({"refresh_endpoint", "second_exchange", "mtls_endpoint_aliases"})
 """Keys that name an endpoint which receives secrets: they are part of a provider's fingerprint."""
+
+
+MTLS_ALIASES = ("token_endpoint", "pushed_authorization_request_endpoint", "revocation_endpoint", "userinfo_endpoint")
+"""Endpoints that may be elsewhere for a client that shows a certificate. RFC 8705 §5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +193,11 @@ class Dialect:
         "margin be long.",
     )  # fmt: skip
 
+    mtls_endpoint_aliases: Pairs = _key(
+        (), read.endpoints(*MTLS_ALIASES),
+        "Where these are for a client that shows a certificate (RFC 8705); they are part of the fingerprint.",
+    )  # fmt: skip
+
     # Revocation
     revocation_request_method: Literal["POST", "GET", "DELETE"] = _key(
         "POST", read.one_of("POST", "GET", "DELETE"), "GET and DELETE put the parameters into the query.",
@@ -280,6 +289,8 @@ class Dialect:
     @classmethod
     def from_json(cls, value: Any) -> Dialect:
         """Build from the stored JSON object; raise ``ValueError`` if it is none, or naming the first key that is unknown or wrong."""
+        if value == {}:
+            return _OF_THE_RFC  # most servers'
         members = _members(cls, value)
         if len(json.dumps(value)) > MAX_SIZE:
             raise ValueError(f"must be at most {MAX_SIZE} characters long")
@@ -290,12 +301,18 @@ class Dialect:
 
     def filled(self, values: Mapping[str, str]) -> Dialect:
         """Return the dialect with every placeholder filled in; raise ``ValueError`` as :func:`fill` does."""
+        if self is _OF_THE_RFC:
+            return self
         changes: dict[str, Any] = {}
         for name in _PAIRS:
             if any("{" in text for _, text in getattr(self, name)):
                 changes[name] = tuple((key, fill(text, values)) for key, text in getattr(self, name))
         if "{" in self.refresh_endpoint:
             changes["refresh_endpoint"] = fill(self.refresh_endpoint, values)
+        if any("{" in url for _, url in self.mtls_endpoint_aliases):
+            changes["mtls_endpoint_aliases"] = tuple(
+                (name, fill(url, values)) for name, url in self.mtls_endpoint_aliases
+            )
         if self.second_exchange is not None:
             changes["second_exchange"] = replace(
                 self.second_exchange, endpoint=fill(self.second_exchange.endpoint, values)
@@ -313,6 +330,7 @@ class Dialect:
         named = {"refresh_endpoint": self.refresh_endpoint}
         if self.second_exchange is not None:
             named["second_exchange"] = self.second_exchange.endpoint
+        named |= {f"mtls_endpoint_aliases.{name}": url for name, url in self.mtls_endpoint_aliases}
         return {name: url for name, url in named.items() if url}
 
     @property
@@ -326,6 +344,10 @@ _PAIRS = (
     "api_parameters", "userinfo_parameters", "userinfo_headers", "temporary_parameters",
 )  # fmt: skip
 """Keys whose values may hold placeholders."""
+
+
+_OF_THE_RFC = Dialect()
+"""What a server speaks that deviates in nothing."""
 
 
 def _members(cls: type, value: Any, *, where: str = "") -> dict[str, Any]:

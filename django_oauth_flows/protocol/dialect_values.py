@@ -271,6 +271,16 @@ def endpoint(key: str, value: Any) -> str:
     return value
 
 
+def endpoints(*names: str) -> Callable[[str, Any], Pairs]:
+    """Return the reader of endpoints by these names."""
+
+    def read(key: str, value: Any) -> Pairs:
+        _check_object(key, value, names=names)
+        return tuple((name, endpoint(f"{key}.{name}", url)) for name, url in value.items() if url != "")
+
+    return read
+
+
 def host_patterns(key: str, value: Any) -> tuple[str, ...]:
     """Read which hosts a value of the provider's may name: ``host``, ``host:port`` or ``*.domain.example``."""
     for item in strings(key, value):

@@ -14,7 +14,7 @@ import requests
 
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
 from django_oauth_flows.protocol.algorithms import FAMILIES, PREFERRED
-from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
+from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM, MTLS_ALIASES
 from django_oauth_flows.protocol.endpoints import check_authorization_query
 from django_oauth_flows.protocol.jws import TokenRefused, read_json
 from django_oauth_flows.protocol.messages import ServerMetadata
@@ -44,6 +44,8 @@ class Discovered:
     scopes: tuple[str, ...] | None
     auth_methods: tuple[str, ...] | None
     id_token_algorithms: tuple[str, ...] | None
+    dpop_algorithms: tuple[str, ...] | None  # None: it binds no tokens, RFC 9449 §5.1
+    mtls_endpoint_aliases: Mapping[str, str]  # RFC 8705 §5
 
     @property
     def auth_method(self) -> str:
@@ -169,6 +171,8 @@ def read_metadata(document: Mapping[str, Any], issuer: str, *, internal: bool) -
         scopes=_strings(document, "scopes_supported"),
         auth_methods=_strings(document, "token_endpoint_auth_methods_supported"),
         id_token_algorithms=_strings(document, "id_token_signing_alg_values_supported"),
+        dpop_algorithms=_strings(document, "dpop_signing_alg_values_supported"),
+        mtls_endpoint_aliases=_aliases(document, internal=internal),
     )
 
 
@@ -203,6 +207,15 @@ def _url(document: Mapping[str, Any], name: str, *, internal: bool) -> str:
     except ValueError as problem:
         raise _invalid(name, str(problem)) from None
     return url
+
+
+def _aliases(document: Mapping[str, Any], *, internal: bool) -> dict[str, str]:
+    """Return where a client that shows a certificate finds those endpoints of ours that have such a place."""
+    aliases = document.get("mtls_endpoint_aliases", {})
+    if not isinstance(aliases, dict):
+        raise _invalid("mtls_endpoint_aliases", "it is no object")
+    found = {name: _url(aliases, name, internal=internal) for name in MTLS_ALIASES}
+    return {name: url for name, url in found.items() if url}
 
 
 def _strings(document: Mapping[str, Any], name: str) -> tuple[str, ...] | None:

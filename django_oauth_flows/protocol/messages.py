@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from django_oauth_flows.protocol.dialect import Dialect
@@ -59,6 +59,7 @@ class TransportPolicy:
     proxy: str = field(default="", repr=False)  # may hold credentials
     ca_bundle: str = ""
     deadline: float = 20.0  # seconds, total, for one protocol request
+    client_certificate: Secret | None = None  # shown to a server that asks for one, RFC 8705
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,13 @@ class ClientRegistration:
     client_secret: Secret | None = None
     second_client_secret: Secret | None = None  # the one from before a change: some servers take the new one later
     token_endpoint_auth_method: Literal[
-        "client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"
+        "client_secret_basic",
+        "client_secret_post",
+        "client_secret_jwt",
+        "private_key_jwt",
+        "tls_client_auth",
+        "self_signed_tls_client_auth",
+        "none",
     ] = "client_secret_basic"
     scope_separator: str = " "
     code_challenge_method: Literal["S256", "plain", ""] = "S256"
@@ -81,6 +88,7 @@ class ClientRegistration:
     signature_placement: Literal["header", "query", "body"] = "header"
     realm: str = ""
     private_key: Secret | None = None  # PEM; RSA-SHA* signatures, client assertions
+    dpop_bound_access_tokens: bool = False  # RFC 9449 §5.2: every token is asked for with a key, and bound to it
     identity: IdentityClaims = IdentityClaims()
     dialect: Dialect = field(default_factory=Dialect)
     quirk: Quirk | None = None  # what only code can say of this server
@@ -88,6 +96,20 @@ class ClientRegistration:
         default_factory=dict, repr=False
     )  # what one connection's provider has said, as variables
     transport: TransportPolicy = TransportPolicy()
+    client_certificate: Secret | None = None  # PEM: certificates and key; None unless it is to be shown, RFC 8705
+    tls_client_certificate_bound_access_tokens: bool = False  # RFC 8705 §3.4: it is shown to the API as well
+
+    @property
+    def own_transport(self) -> TransportPolicy:
+        """Return the way to the endpoints that know this client, and to no others: with its certificate, if it has one."""
+        if self.client_certificate is None:
+            return self.transport
+        return replace(self.transport, client_certificate=self.client_certificate)
+
+    @property
+    def api_transport(self) -> TransportPolicy:
+        """Return the way to the API: with the certificate, if its tokens are bound to that."""
+        return self.own_transport if self.tls_client_certificate_bound_access_tokens else self.transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +145,7 @@ class TokenResponse:
     refresh_token_expires_in: int | None = None
     scopes: tuple[str, ...] | None = None
     id_token: Secret | None = None
+    dpop_key: Secret | None = None  # what the tokens are bound to, RFC 9449
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -141,6 +164,7 @@ class Credentials:
     access_token: Secret
     token_secret: Secret | None = None
     token_type: str = "Bearer"
+    dpop_key: Secret | None = None  # what the token is bound to: each request needs a proof, RFC 9449
     generation: int = 0
     endless_since: datetime | None = None  # when it was issued, if nobody says how long it lives
 
@@ -155,6 +179,7 @@ class PendingAuthorization:
     state: Secret | None = None
     code_verifier: Secret | None = None
     nonce: Secret | None = None  # OpenID Connect: ties the ID token to this dance
+    dpop_key: Secret | None = None  # what the tokens are going to be bound to, RFC 9449
     temporary_credentials: TemporaryCredentials | None = None
 
 

@@ -18,6 +18,7 @@ from oauthlib.oauth2 import BackendApplicationClient, WebApplicationClient
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
 from django_oauth_flows.protocol.authorization_request import in_dialect, redirect_uri_of, scope_parameters
 from django_oauth_flows.protocol.bearing import put_constants, put_token
+from django_oauth_flows.protocol.dpop import blames_proof, new_key, prove, send_proven, thumbprint_of
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.id_token import wants_id_token
 from django_oauth_flows.protocol.identity import find_identity
@@ -33,7 +34,6 @@ from django_oauth_flows.protocol.token_request import (
     free,
     token_request,
 )
-from django_oauth_flows.protocol.transport import send
 from django_oauth_flows.protocol.urls import check_endpoint
 from django_oauth_flows.protocol.userinfo import read_userinfo
 
@@ -67,6 +67,7 @@ class OAuth2Flow:
         registration, client = self.registration, WebApplicationClient(self.registration.client_id)
         dialect, (verifier, challenge) = registration.dialect, self._challenge(client)
         nonce = Secret(secrets.token_urlsafe(NONCE_BYTES)) if wants_id_token(registration, scopes) else None
+        dpop_key = new_key() if registration.dpop_bound_access_tokens else None
         endpoint = endpoint_of(self.registration, "authorization_endpoint")
         url = client.prepare_request_uri(
             _as_https(endpoint),
@@ -75,11 +76,12 @@ class OAuth2Flow:
             **scope_parameters(scopes, registration.scope_separator, dialect),
             **challenge,
             **({"nonce": nonce.reveal()} if nonce else {}),
+            **({"dpop_jkt": thumbprint_of(dpop_key)} if dpop_key else {}),
             **({"response_mode": "form_post"} if registration.response_mode == "form_post" else {}),
             **dict(free(dialect.authorization_parameters, {"client_id": registration.client_id}, unreserved=PLAIN)),
         )
         pending = PendingAuthorization(
-            registration, redirect_uri, tuple(scopes), state, code_verifier=verifier, nonce=nonce
+            registration, redirect_uri, tuple(scopes), state, code_verifier=verifier, nonce=nonce, dpop_key=dpop_key
         )
         url = "&".join([_as_before(url, endpoint), *(urlencode([pair]) for pair in _resources(dialect))])
         if registration.server.pushed_authorization_request_endpoint:
@@ -87,7 +89,7 @@ class OAuth2Flow:
         return pending, in_dialect(url, endpoint, dialect)
 
     def exchange(self, response: AuthorizationResponse) -> TokenResponse:
-        """Exchange the code, once; never repeated whatever happens. RFC 6749 §4.1.3."""
+        """Exchange the code, once; repeated only for a server that wants a nonce of its own first. RFC 6749 §4.1.3, RFC 9449 §8."""
         pending, dialect = response.pending, self.registration.dialect
         redirect_uri = redirect_uri_of(pending.redirect_uri, pending.state, dialect)
         verifier = {"code_verifier": pending.code_verifier.reveal()} if pending.code_verifier else {}
@@ -100,11 +102,13 @@ class OAuth2Flow:
         values = {**as_variables(response.extra), "code": response.code.reveal(), "redirect_uri": redirect_uri}
         if pending.state is not None:
             values["state"] = pending.state.reveal()
-        tokens = self._tokens(body, dialect.token_parameters, values)
+        tokens = self._tokens(body, dialect.token_parameters, values, dpop_key=pending.dpop_key)
         return tokens if dialect.second_exchange is None else self._swapped(tokens, dialect.second_exchange)
 
-    def refresh(self, refresh_token: Secret, *, scopes: Sequence[str] = ()) -> TokenResponse:
-        """Ask for a new access token. RFC 6749 §6."""
+    def refresh(
+        self, refresh_token: Secret, *, scopes: Sequence[str] = (), dpop_key: Secret | None = None
+    ) -> TokenResponse:
+        """Ask for a new access token, bound to the same key as the one before, if that was. RFC 6749 §6, RFC 9449 §5."""
         dialect = self.registration.dialect
         body = WebApplicationClient(self.registration.client_id).prepare_refresh_body(
             refresh_token=refresh_token.reveal(),
@@ -122,40 +126,41 @@ class OAuth2Flow:
             endpoint=endpoint,
             method=dialect.refresh_request_method,
             authenticates=dialect.refresh_client_authentication,
+            dpop_key=dpop_key,
         )
 
-    def client_credentials(self, *, scopes: Sequence[str] = ()) -> TokenResponse:
-        """Ask for a token of the client itself. RFC 6749 §4.4."""
+    def client_credentials(self, *, scopes: Sequence[str] = (), dpop_key: Secret | None = None) -> TokenResponse:
+        """Ask for a token of the client itself; ``dpop_key``: of the one before. RFC 6749 §4.4."""
+        if not self.registration.dpop_bound_access_tokens:
+            dpop_key = None
+        elif dpop_key is None:
+            dpop_key = new_key()
         body = BackendApplicationClient(self.registration.client_id).prepare_request_body(
             scope=self.registration.scope_separator.join(scopes) or None, include_client_id=False
         )
-        return self._tokens(body, self.registration.dialect.token_parameters, {})
+        return self._tokens(body, self.registration.dialect.token_parameters, {}, dpop_key=dpop_key)
 
-    def revoke(self, token: Secret, *, hint: Literal["refresh_token", "access_token"]) -> RevocationResult:
-        """Revoke one token; a server that does not know it says so with success. RFC 7009 §2."""
+    def revoke(
+        self, token: Secret, *, hint: Literal["refresh_token", "access_token"], dpop_key: Secret | None = None
+    ) -> RevocationResult:
+        """Revoke one token; a server that does not know it says so with success. RFC 7009 §2.
+
+        ``dpop_key``: what it is bound to; the proof shows a server that asks for one that this is not a thief's doing.
+        """
         registration, dialect = self.registration, self.registration.dialect
         if not registration.server.revocation_endpoint:
             return RevocationResult("unsupported")
-        endpoint, by_token = (
-            endpoint_of(registration, "revocation_endpoint"),
-            dialect.revocation_authentication == "token",
-        )
+        by_token = dialect.revocation_authentication == "token"
         if by_token and hint == "refresh_token":
             return RevocationResult("unsupported")  # the server takes an access token, and ends what belongs to it
-        parameters = {dialect.revocation_token_parameter: token.reveal()} if dialect.revocation_token_parameter else {}
-        if not by_token:
-            parameters["token_type_hint"] = hint
-        request = token_request(
-            registration,
-            endpoint,
-            list(parameters.items()),
-            method=dialect.revocation_request_method,
-            authenticates=not by_token,
+        presented = Credentials(token, dpop_key=dpop_key) if by_token else None
+        response = send_proven(
+            lambda: self._revocation(token, hint, presented),
+            dpop_key,
+            policy=registration.own_transport,
+            token=token if by_token else None,
         )
-        if by_token:
-            put_token(request, registration, Credentials(token))
-        response = send(request, policy=registration.transport)
-        if by_token and response.status == HTTPStatus.UNAUTHORIZED:
+        if by_token and response.status == HTTPStatus.UNAUTHORIZED and not blames_proof(response.headers):
             return RevocationResult("revoked")  # the server does not know it any more
         try:
             raise_for_error(response, dialect=dialect)
@@ -164,6 +169,25 @@ class OAuth2Flow:
                 return RevocationResult("unsupported")
             raise
         return RevocationResult("revoked")
+
+    def _revocation(self, token: Secret, hint: str, presented: Credentials | None) -> requests.PreparedRequest:
+        """Return the request that revokes ``token``, authenticated by the client or, if that is ``presented``, by itself."""
+        registration, dialect = self.registration, self.registration.dialect
+        parameters = (
+            [(dialect.revocation_token_parameter, token.reveal())] if dialect.revocation_token_parameter else []
+        )
+        if presented is None:
+            parameters.append(("token_type_hint", hint))
+        request = token_request(
+            registration,
+            endpoint_of(registration, "revocation_endpoint"),
+            parameters,
+            method=dialect.revocation_request_method,
+            authenticates=presented is None,
+        )
+        if presented is not None:
+            put_token(request, registration, presented)
+        return request
 
     def identify(
         self, credentials: Credentials, extra: Mapping[str, Any], id_token: Mapping[str, Any] = MappingProxyType({})
@@ -174,16 +198,24 @@ class OAuth2Flow:
         """
 
         def ask_userinfo() -> Any:
-            request = userinfo_request(self.registration, credentials)
-            self._bear(request, credentials, scheme=self.registration.dialect.userinfo_auth_scheme)
-            return read_userinfo(send(request, policy=self.registration.transport), self.registration, id_token)
+            def request() -> requests.PreparedRequest:
+                prepared = userinfo_request(self.registration, credentials)
+                self._bear(prepared, credentials, scheme=self.registration.dialect.userinfo_auth_scheme)
+                return prepared
+
+            response = send_proven(
+                request, credentials.dpop_key, policy=self.registration.api_transport, token=credentials.access_token
+            )
+            return read_userinfo(response, self.registration, id_token)
 
         return find_identity(self.registration.identity, extra, ask_userinfo, id_token, kept=self.registration.kept)
 
     def authenticate(self, prepared: requests.PreparedRequest, credentials: Credentials) -> requests.PreparedRequest:
-        """Add the token to an API request. RFC 6750 §2.1."""
+        """Add the token to an API request, and a proof if it is bound to a key. RFC 6750 §2.1, RFC 9449 §7.1."""
         put_constants(prepared, self.registration)
         self._bear(prepared, credentials)
+        if credentials.dpop_key is not None:
+            prove(prepared, credentials.dpop_key, token=credentials.access_token)
         return prepared
 
     def _bear(self, prepared: requests.PreparedRequest, credentials: Credentials, *, scheme: str = "") -> None:
@@ -210,7 +242,13 @@ class OAuth2Flow:
             raise ConfigurationError(message, code="endpoint_not_allowed") from None
         parameters = urlencode([("grant_type", swap.grant_type), (swap.token_parameter, first.access_token.reveal())])
         second = self._tokens(
-            parameters, (), {}, endpoint=swap.endpoint, method=swap.method, authenticates=swap.client_authentication
+            parameters,
+            (),
+            {},
+            endpoint=swap.endpoint,
+            method=swap.method,
+            authenticates=swap.client_authentication,
+            dpop_key=first.dpop_key,
         )
         return replace(
             second,
@@ -229,20 +267,20 @@ class OAuth2Flow:
         endpoint: str = "",
         method: str = "",
         authenticates: bool = True,
+        dpop_key: Secret | None = None,
     ) -> TokenResponse:
         """Send what oauthlib has composed, with the configured additions, in the dialect; read the answer."""
         registration = self.registration
         more = free(additions, {**client_variables(registration), **values}, unreserved=FREE_AT_TOKEN_ENDPOINT)
         more += _resources(registration.dialect)
-        request = token_request(
-            registration,
-            endpoint or endpoint_of(registration, "token_endpoint"),
-            [*parse_qsl(body, keep_blank_values=True), *more],
-            method=method,
-            authenticates=authenticates,
-        )
-        response = send(request, policy=registration.transport)
-        return parse_token_response(response, dialect=registration.dialect, quirk=registration.quirk)
+        place = endpoint or endpoint_of(registration, "token_endpoint")
+        parameters = [*parse_qsl(body, keep_blank_values=True), *more]
+
+        def request() -> requests.PreparedRequest:
+            return token_request(registration, place, parameters, method=method, authenticates=authenticates)
+
+        response = send_proven(request, dpop_key, policy=registration.own_transport)
+        return parse_token_response(response, dialect=registration.dialect, quirk=registration.quirk, dpop_key=dpop_key)
 
 
 def _resources(dialect: Dialect) -> list[tuple[str, str]]:

@@ -33,7 +33,7 @@ def pushed(url: str, registration: ClientRegistration) -> str:
     parameters = parse_qsl(urlsplit(url).query, keep_blank_values=True)[own:]
     request = pushed_request(registration, endpoint, parameters)
     try:
-        request_uri = _request_uri(send(request, policy=registration.transport))
+        request_uri = _request_uri(send(request, policy=registration.own_transport))
     except (ProviderUnreachable, RequestBlocked):
         raise
     except TokenEndpointError as error:

@@ -33,19 +33,25 @@ MAX_RETRY_AFTER = 3600
 TRANSIENT_ERRORS = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 KNOWN_ERRORS = frozenset(
     {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
-     "invalid_token", "unsupported_token_type", "access_denied"}
+     "invalid_token", "unsupported_token_type", "access_denied", "invalid_dpop_proof", "use_dpop_nonce"}
 )  # fmt: skip
 
 _ERROR = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
 
 
 def parse_token_response(
-    response: ProtocolResponse, *, dialect: Dialect, quirk: Quirk | None = None, now: datetime | None = None
+    response: ProtocolResponse,
+    *,
+    dialect: Dialect,
+    quirk: Quirk | None = None,
+    now: datetime | None = None,
+    dpop_key: Secret | None = None,
 ) -> TokenResponse:
     """Return the tokens of a successful answer; ``now`` counts where it names a moment of expiry. RFC 6749 §5.1.
 
-    Raises :class:`ProviderUnreachable` for an answer that says "not now", else :class:`TokenEndpointError`: the
-    provider's error code, ``bad_response`` for what is no token response, ``bad_token`` for a value that cannot be one.
+    ``dpop_key``: what they were asked to be bound to. Raises :class:`ProviderUnreachable` for an answer that says "not
+    now", else :class:`TokenEndpointError`: the provider's error code, ``bad_response`` for what is no token response,
+    ``bad_token`` for a value that cannot be one, ``token_type_downgrade`` for tokens that are not bound.
     """
     form = dialect.token_response_format == "form"
     raise_for_error(response, form=form, dialect=dialect)
@@ -63,13 +69,14 @@ def parse_token_response(
         refresh_token = access_token
     return TokenResponse(
         access_token=Secret(access_token),
-        token_type=_token_type(members["token_type"], dialect),
+        token_type=_token_type(members["token_type"], dialect, bound=dpop_key is not None),
         expires_in=seconds(lifetime(members["expires_in"], dialect, now=now)),
         refresh_token=Secret(refresh_token) if isinstance(refresh_token, str) and is_token(refresh_token) else None,
         # One that has issued a refresh token, and gives it no time, means that it says nothing of its time.
         refresh_token_expires_in=seconds(lifetime(members["refresh_token_expires_in"], dialect, now=now)) or None,
         scopes=_granted(members, dialect),
         id_token=Secret(id_token) if isinstance(id_token, str) and id_token else None,
+        dpop_key=dpop_key,
         extra=others,
     )
 
@@ -231,7 +238,15 @@ def _granted(members: Mapping[str, Any], dialect: Dialect) -> tuple[str, ...] | 
     return (*(granted or ()), *(f"{dialect.second_scope_parameter}:{scope}" for scope in second))
 
 
-def _token_type(value: Any, dialect: Dialect) -> str:
+def _token_type(value: Any, dialect: Dialect, *, bound: bool) -> str:
+    if bound:
+        if isinstance(value, str) and value.lower() == "dpop":
+            return "DPoP"
+        raise TokenEndpointError(
+            "The service issued a token that anybody could use, where one was asked for that is bound to a key.",
+            code="token_type_downgrade",
+            hint="If the service has no such tokens, switch DPoP off in the provider's configuration.",
+        )
     if value is None or value == "":
         return "Bearer"  # required by the RFC, left out by many servers
     if isinstance(value, str) and (value.lower() == "bearer" or value in dialect.token_type_aliases):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import ssl
 import threading
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from urllib3.connectionpool import ConnectionPool
 
     from django_oauth_flows.protocol.messages import TransportPolicy
+    from django_oauth_flows.protocol.secret import Secret
 
 HOSTS, CONNECTIONS_PER_HOST = 32, 32
 
@@ -74,8 +76,8 @@ class GuardedAdapter(HTTPAdapter):
 
 
 def adapter_for(policy: TransportPolicy) -> GuardedAdapter:
-    """Return the process's adapter for this way of connecting."""
-    key = (policy.internal, policy.ca_bundle, policy.proxy)
+    """Return the process's adapter for this way of connecting; a client certificate has connections of its own."""
+    key = (policy.internal, policy.ca_bundle, policy.proxy, _digest(policy.client_certificate))
     adapter = _adapters.get(key)
     if adapter is None:
         with _lock:
@@ -85,6 +87,10 @@ def adapter_for(policy: TransportPolicy) -> GuardedAdapter:
 
 def _manager(policy: TransportPolicy) -> PoolManager:
     context = tls_context(policy.ca_bundle)
+    if policy.client_certificate is not None:
+        from django_oauth_flows.protocol.certificates import present  # cryptography is for those who have one
+
+        present(context, policy.client_certificate)
     options: dict[str, Any] = {"num_pools": HOSTS, "maxsize": CONNECTIONS_PER_HOST, "ssl_context": context}
     manager = _proxy_manager(policy.proxy, options) if policy.proxy else PoolManager(**options)
     kind = "proxy" if policy.proxy else "internal" if policy.internal else "public"
@@ -123,7 +129,12 @@ _POOLS = {
     "proxy": _pools(sockets.ProxyHTTPConnection, sockets.ProxyHTTPSConnection),
 }
 
-_adapters: dict[tuple[bool, str, str], GuardedAdapter] = {}
+
+def _digest(secret: Secret | None) -> bytes:
+    return b"" if secret is None else hashlib.sha256(secret.reveal().encode()).digest()
+
+
+_adapters: dict[tuple[bool, str, str, bytes], GuardedAdapter] = {}
 _lock = threading.Lock()
 
 

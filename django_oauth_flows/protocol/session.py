@@ -19,7 +19,7 @@ from requests.utils import rewind_body
 from django_oauth_flows.exceptions import OAuthFlowsError, RequestBlocked
 from django_oauth_flows.protocol.failures import presentable
 from django_oauth_flows.protocol.pool import adapter_for
-from django_oauth_flows.protocol.use import Use, as_text, is_stream, may_repeat
+from django_oauth_flows.protocol.use import Use, as_text, is_rewindable, is_stream, may_repeat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,11 +113,10 @@ class _Gate(BaseAdapter):
     ) -> requests.Response:
         """Send once, and once more if the first answer is a 401 that a newer token may mend.
 
-        TLS and proxies are the provider's; ``verify``, ``cert`` and ``proxies`` are not looked at.
+        Before that, one that a nonce mends is answered with it (RFC 9449 §9); it says nothing about the token. TLS and proxies are the provider's; ``verify``, ``cert`` and ``proxies`` are not looked at.
         """
-        use = self._admitted(request)
-        response = _send(use, request, stream=stream, timeout=timeout)
-        if response.status_code != HTTPStatus.UNAUTHORIZED:
+        use, response = _excused(self._admitted(request), request, stream=stream, timeout=timeout)
+        if response.status_code != HTTPStatus.UNAUTHORIZED or not use.blames_token(response.headers):
             return response
         try:
             newer = use.newer(repeatable=may_repeat(response))
@@ -126,11 +125,8 @@ class _Gate(BaseAdapter):
             raise
         if newer is None:
             return response
-        response.close()
-        if is_stream(request.body):
-            rewind_body(request)
-        newer(use.unsigned(request))
-        response = _send(newer, request, stream=stream, timeout=timeout)
+        _anew(request, use, newer, response)
+        _, response = _excused(newer, request, stream=stream, timeout=timeout)
         if response.ok:
             self._source.replaced(use.credentials)
         return response
@@ -154,9 +150,32 @@ def _use_of(request: requests.PreparedRequest) -> Use | None:
     return getattr(request, "oauth_use", None)
 
 
+def _excused(
+    use: Use, request: requests.PreparedRequest, *, stream: bool, timeout: Any
+) -> tuple[Use, requests.Response]:
+    """Send; once more if a nonce was missing. Return the last use and its answer."""
+    response = _send(use, request, stream=stream, timeout=timeout)
+    if response.status_code != HTTPStatus.UNAUTHORIZED:
+        return use, response
+    again = use.excused(response.headers, rewindable=is_rewindable(request))
+    if again is None:
+        return use, response
+    _anew(request, use, again, response)
+    return again, _send(again, request, stream=stream, timeout=timeout)
+
+
+def _anew(request: requests.PreparedRequest, old: Use, new: Use, refused: requests.Response) -> None:
+    """Leave a refused answer, and authenticate its request once more."""
+    refused.close()
+    if is_stream(request.body):
+        rewind_body(request)
+    new(old.unsigned(request))
+
+
 def _send(use: Use, prepared: requests.PreparedRequest, *, stream: bool, timeout: Any) -> requests.Response:
     """Send; the response's URL is the one asked for, without the signature that ``raise_for_status()`` would print."""
     use.sent = True
-    response = adapter_for(use.registration.transport).send(prepared, stream=stream, timeout=timeout)
+    response = adapter_for(use.registration.api_transport).send(prepared, stream=stream, timeout=timeout)
     response.url = use.asked
+    use.hear(response.headers)
     return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -89,12 +90,26 @@ def encoded(
         url = f"{endpoint}{separator}{urlencode(pairs)}" if pairs else endpoint
         return requests.Request(method, url, headers=dict(headers)).prepare()
     if form == "json":
-        return requests.Request(
-            "POST", endpoint, headers={**headers, "Content-Type": "application/json"}, data=json.dumps(_grouped(pairs))
-        ).prepare()
-    return requests.Request(
-        "POST", endpoint, headers={**headers, "Content-Type": FORM}, data=urlencode(pairs)
-    ).prepare()
+        return _posted(endpoint, {**headers, "Content-Type": "application/json"}, json.dumps(_grouped(pairs)))
+    return _posted(endpoint, {**headers, "Content-Type": FORM}, urlencode(pairs))
+
+
+def _posted(endpoint: str, headers: Mapping[str, str], body: str) -> requests.PreparedRequest:
+    """Return what ``requests.Request(…).prepare()`` returns, without parsing the same address for every token."""
+    request = requests.PreparedRequest()
+    request.prepare_method("POST")
+    request.url = _spelled(endpoint)
+    request.prepare_headers(headers)
+    request.prepare_body(body, None)
+    return request
+
+
+@lru_cache(maxsize=256)
+def _spelled(endpoint: str) -> str:
+    """Return the address as it is sent: its host in ASCII, its path quoted."""
+    request = requests.PreparedRequest()
+    request.prepare_url(endpoint, None)
+    return str(request.url)
 
 
 def _headers(registration: ClientRegistration) -> dict[str, str]:

@@ -12,6 +12,7 @@ import requests
 from requests.utils import requote_uri
 
 from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError, RequestBlocked
+from django_oauth_flows.protocol import dpop
 from django_oauth_flows.protocol.bearing import needs_own_client
 from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.oauth1 import OAuth1Flow
@@ -24,6 +25,8 @@ from django_oauth_flows.protocol.urls import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django_oauth_flows.protocol.messages import ClientRegistration, Credentials, TransportPolicy
     from django_oauth_flows.protocol.urls import Origin
 
@@ -47,8 +50,8 @@ class Use(requests.auth.AuthBase):
     """Provider and token of one request, as ``requests`` wants its authentication; kept on the request itself."""
 
     __slots__ = (
-        "_body", "_flow", "_header", "_origin", "_signed", "_signed_body", "_source", "asked", "credentials", "registration",
-        "renewed", "sent",
+        "_body", "_flow", "_header", "_origin", "_signed", "_signed_body", "_source", "asked", "challenged", "credentials",
+        "registration", "renewed", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +60,7 @@ class Use(requests.auth.AuthBase):
         self.registration = registration
         self.credentials = credentials
         self.renewed = renewed  # one 401 of this request and its redirects has been acted on
+        self.challenged = False  # this very request was refused for the lack of a nonce, and is being repeated with it
         self.sent = False
         self._source = source
         self._flow = flow_for(registration)
@@ -71,7 +75,8 @@ class Use(requests.auth.AuthBase):
             raise RequestBlocked("A request must not name another Host than its URL.", code="header_not_allowed")
         self.asked, self._body = str(prepared.url), prepared.body
         self._origin = self.check(self.asked)
-        prepared.headers.pop("Authorization", None)
+        for name in ("Authorization", dpop.HEADER):
+            prepared.headers.pop(name, None)
         self._flow.authenticate(prepared, self.credentials)
         self._signed, self._signed_body = prepared.url, prepared.body
         self._header = prepared.headers.get("Authorization")
@@ -92,11 +97,33 @@ class Use(requests.auth.AuthBase):
     def moved(self, url: str, *, repeatable: bool) -> Use | None:
         """Return the use to sign anew with, if a redirect has brought our signature to a ``url`` it does not hold for.
 
-        A signature is for one URL (RFC 5849 §3.4.1): that it was refused says nothing about the token.
+        A signature is for one URL (RFC 5849 §3.4.1), a proof for one without its query (RFC 9449 §4.2): that it was
+        refused says nothing about the token.
         """
-        if not (repeatable and isinstance(self._flow, OAuth1Flow) and url != self._signed):
+        held = str(self._signed)
+        if self.credentials.dpop_key is not None:
+            url, held = dpop.target(url), dpop.target(held)
+        elif not isinstance(self._flow, OAuth1Flow):
             return None
-        return self._again()
+        return self._again() if repeatable and url != held else None
+
+    def hear(self, headers: Mapping[str, str]) -> None:
+        """Take note of what an answer says to the key that its request was proven with."""
+        if self.credentials.dpop_key is not None:
+            dpop.learn(headers, str(self._signed), self.credentials.dpop_key, at_api=True)
+
+    def excused(self, headers: Mapping[str, str], *, rewindable: bool) -> Use | None:
+        """Return the use to prove anew with, if a 401 says that a nonce was all that was missing. Once for a request."""
+        asks = self.credentials.dpop_key is not None and dpop.asks_for_nonce(headers)
+        if not asks or self.challenged or not rewindable:
+            return None
+        again = self._again()
+        again.challenged = True
+        return again
+
+    def blames_token(self, headers: Mapping[str, str]) -> bool:
+        """Tell whether a 401 may be about the token, and not about the proof beside it alone."""
+        return self.credentials.dpop_key is None or not dpop.blames_proof(headers)
 
     def newer(self, *, repeatable: bool) -> Use | None:
         """Replace the refused token, also where only later requests gain by it; return the use to repeat with, if any.
@@ -208,6 +235,12 @@ def check_placement(registration: ClientRegistration) -> None:
             code="provider_misconfigured",
             hint="Call it with flows.session(), or let its signature placement be the header.",
         )
+    if registration.tls_client_certificate_bound_access_tokens:
+        raise ConfigurationError(
+            f"Provider {registration.name} has tokens that are bound to the client's certificate.",
+            code="provider_misconfigured",
+            hint="Call it with flows.session(), which shows the certificate.",
+        )
     if registration.protocol == "oauth2" and needs_own_client(registration.dialect):
         raise ConfigurationError(
             f"Provider {registration.name} takes a secret where a client of your own would carry it to other hosts.",
@@ -237,8 +270,13 @@ def is_repeatable(method: str | None, challenge: str, *, rewindable: bool) -> bo
 def may_repeat(response: requests.Response) -> bool:
     """Tell the same of the request that ``response`` answers."""
     request = response.request
-    rewindable = not is_stream(request.body) or isinstance(getattr(request, "_body_position", None), int)
-    return is_repeatable(request.method, response.headers.get("WWW-Authenticate", ""), rewindable=rewindable)
+    challenge = response.headers.get("WWW-Authenticate", "")
+    return is_repeatable(request.method, challenge, rewindable=is_rewindable(request))
+
+
+def is_rewindable(request: requests.PreparedRequest) -> bool:
+    """Tell whether the body can be had once more."""
+    return not is_stream(request.body) or isinstance(getattr(request, "_body_position", None), int)
 
 
 def is_stream(body: Any) -> bool:

@@ -19,18 +19,31 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Model)
 
+WITHOUT_WAITING = "set_config('synchronous_commit', 'off', true) = 'off'"
+"""Lets PostgreSQL answer before this transaction is on disk; others see it at once, and no later one survives it."""
+
 
 class Update:
-    """An UPDATE: ``build`` returns the rows, and the columns with their new values; both may hold slots."""
+    """An UPDATE: ``build`` returns the rows, and the columns with their new values; both may hold slots.
 
-    def __init__(self, build: Callable[[], tuple[QuerySet[Any], Mapping[str, Any]]]) -> None:
+    ``is_expendable``: nothing is lost if a crash of the database undoes it, so where it is a transaction of its own,
+    nobody waits for the disk.
+    """
+
+    def __init__(
+        self, build: Callable[[], tuple[QuerySet[Any], Mapping[str, Any]]], *, is_expendable: bool = False
+    ) -> None:
         self._build = build
+        self._is_expendable = is_expendable
         self._written: dict[str, Written] = {}
 
     def run(self, *, using: str, **values: Any) -> int:
         """Run it; return how many rows it has changed."""
+        sql, params = self.bound(using=using, **values)
+        if self._is_expendable and _commits_alone(using):
+            sql = _conditional(sql, WITHOUT_WAITING)
         with mark_for_rollback_on_error(using), connections[using].cursor() as cursor:
-            cursor.execute(*self.bound(using=using, **values))
+            cursor.execute(sql, params)
             return int(cursor.rowcount)
 
     def bound(self, *, using: str, **values: Any) -> Bound:
@@ -51,11 +64,12 @@ class Insert(Generic[M]):
     """An INSERT of one new instance; ``fixed`` names columns whose value is an expression, the same every time.
 
     Columns at their default are written into the SQL, once for each set of columns that have another value: most of a
-    new row says nothing, and costs nothing.
+    new row says nothing, and costs nothing. ``is_expendable``: as for :class:`Update`.
     """
 
-    def __init__(self, **fixed: Any) -> None:
+    def __init__(self, *, is_expendable: bool = False, **fixed: Any) -> None:
         self._fixed = fixed
+        self._is_expendable = is_expendable
         self._columns: list[tuple[str, Any, Any]] = []
         self._written: dict[tuple[str, tuple[str, ...]], Written] = {}
 
@@ -76,8 +90,11 @@ class Insert(Generic[M]):
             instance.save(force_insert=True, using=using)
             return True
         sql, params = self.bound(instance, using=using)
+        conditions = [WITHOUT_WAITING] if self._is_expendable and _commits_alone(using) else []
         if unless is not None:
-            sql, params = _conditional(sql, f"NOT EXISTS ({unless.sql})"), [*params, *unless.params]
+            conditions, params = [f"NOT EXISTS ({unless.sql})", *conditions], [*params, *unless.params]
+        if conditions:
+            sql = _conditional(sql, " AND ".join(conditions))
         with mark_for_rollback_on_error(using), connections[using].cursor() as cursor:
             cursor.execute(sql, params)
             if unless is not None and not cursor.rowcount:
@@ -140,8 +157,7 @@ class AtOnce:
         homes = {router.db_for_write(model) for model in models}
         if len(homes) > 1 or any(map(_is_listened_to, models)):
             return False
-        database = connections[homes.pop()]
-        return database.vendor == "postgresql" and database.get_autocommit()
+        return _commits_alone(homes.pop())
 
     def insert(self, statement: Insert[M], instance: M) -> None:
         """Add a new row."""
@@ -165,6 +181,12 @@ class AtOnce:
         for row in self._rows if done else ():
             row._state.adding, row._state.db = False, self._using
         return bool(done)
+
+
+def _commits_alone(using: str) -> bool:
+    """Tell whether a statement is a transaction of its own, on PostgreSQL."""
+    database = connections[using]
+    return database.vendor == "postgresql" and database.get_autocommit()
 
 
 def _conditional(sql: str, condition: str) -> str:

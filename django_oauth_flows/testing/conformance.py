@@ -6,7 +6,7 @@ Each module is something that the fake provider does, and what a client must mak
         module = MODULES["oidcc-client-test-invalid-iss"]
         module.set_up(fake)
 
-``expects`` is ``connected``, ``refreshed``, ``refused`` (a page that takes nothing), or the stable code of the error. What
+``expects`` is ``connected``, ``refreshed``, ``called``, ``refused`` (a page that takes nothing), or the stable code of the error. What
 the client does not offer (signed request objects, userinfo tokens in a body, logout by the provider, a login that somebody
 else starts) has a module as well: it must fail cleanly, with nothing connected.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.testing.openid import Claims
     from django_oauth_flows.testing.server import FakeProvider
 
-Act = Literal["login", "second login", "refresh", "discover", "visit"]
+Act = Literal["login", "second login", "refresh", "discover", "visit", "call"]
 MISSING: Any = object()
 """As a claim's value: take it out."""
 
@@ -48,6 +48,7 @@ class Module:
     act: Act = "login"
     then: Callable[[FakeProvider], None] = _honest
     dialect: Mapping[str, Any] = field(default_factory=dict)
+    dpop: bool = False  # whether the client is registered for tokens that are bound to keys
     visit: str = ""  # the path of ours that is asked for
 
 
@@ -148,6 +149,21 @@ def _metadata(**changes: Any) -> Callable[[FakeProvider], None]:
     return lambda fake: setattr(fake.openid, "change_metadata", _changing(changes))
 
 
+def _wants_nonces(fake: FakeProvider) -> None:
+    fake.oauth2.requires_dpop = True
+    fake.oauth2.dpop.demands_nonces = fake.api.dpop.demands_nonces = True
+    fake.oauth2.dpop.rotates_nonces = fake.api.dpop.rotates_nonces = True
+
+
+def _wants_proofs_alone(fake: FakeProvider) -> None:
+    fake.oauth2.requires_dpop = True
+
+
+def _spells_its_scheme_oddly(fake: FakeProvider) -> None:
+    _wants_nonces(fake)
+    fake.api.dpop.scheme = "dPOP"
+
+
 def _wants_request_uri(fake: FakeProvider) -> None:
     callback(code=MISSING, error="invalid_request")(fake)
     _metadata(require_request_uri_registration=True, request_uri_parameter_supported=True)(fake)
@@ -246,8 +262,9 @@ _FAPI2 = {
     "test-token-endpoint-response-without-expires_in": Module(
         "connected", lambda fake: setattr(fake.oauth2, "expires_in", None)
     ),
-    "test-happy-path": Module("connected"),
-    "test-happy-path-no-dpop-nonce": Module("connected"),
+    "test-rs-dpop-auth-scheme-case-insensitivity": Module("called", _spells_its_scheme_oddly, act="call", dpop=True),
+    "test-happy-path": Module("called", _wants_nonces, act="call", dpop=True),
+    "test-happy-path-no-dpop-nonce": Module("called", _wants_proofs_alone, act="call", dpop=True),
 }
 _JARM = {
     f"test-ensure-jarm-{fault}": Module("unexpected_response", callback(code=MISSING, response="e30.e30."))

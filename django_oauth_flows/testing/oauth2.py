@@ -6,11 +6,12 @@ import base64
 import hashlib
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus, urlencode
 
+from django_oauth_flows.testing.dpop import ProofChecker, ProofRefused
 from django_oauth_flows.testing.faults import Answer
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class FakeGrant:
     subject: str
     alive: bool = True
     nonce: str = ""  # of the authorization request
+    certificate: bytes = b""  # what its access tokens are bound to, RFC 8705 §3
+    jkt: str = ""  # thumbprint of the key that its tokens are bound to, RFC 9449 §6
     access: dict[str, float] = field(default_factory=dict)  # token → expiry, monotonic
     refresh: dict[str, float] = field(default_factory=dict)  # token → when it was rotated away, 0 while current
 
@@ -57,6 +60,11 @@ class OAuth2Server:
         self.public = False
         self.client_jwk: dict[str, str] | None = None  # the public key that client assertions are verified with
         self._assertions: set[str] = set()
+        self.client_certificate = b""  # as DER: what the client has to show instead of anything else, RFC 8705
+        self.binds_to_certificate = False
+        self.dpop = ProofChecker()  # of proofs at the token and revocation endpoints
+        self.requires_dpop = False
+        self.dpop_token_type = "DPoP"
         self.requires_par = False
         self.pushed: dict[str, dict[str, str]] = {}
         self.code_challenge_method = "S256"  # "plain", or "" for a server without PKCE
@@ -115,16 +123,14 @@ class OAuth2Server:
         form = request.form
         if self._client(request, form) is not True:
             return Answer(401, {"error": "invalid_client"})
-        match form.get("grant_type"):
-            case "authorization_code":
-                return self._by_code(form)
-            case "refresh_token":
-                return self._by_refresh_token(form)
-            case "client_credentials":
-                grant = FakeGrant(form.get("scope", ""), "client")
-                self.grants.append(grant)
-                return self._tokens(grant, refreshable=False)
-        return Answer(400, {"error": "unsupported_grant_type"})
+        try:
+            key = self._proven(request)
+        except ProofRefused as refused:
+            return Answer(400, {"error": refused.error, "error_description": refused.reason}, refused.headers)
+        answer = self._granted(form, key)
+        if self.binds_to_certificate and answer.status == 200:  # noqa: PLR2004
+            self._grant_with(answer.body["access_token"]).certificate = request.certificate
+        return replace(answer, headers={**answer.headers, **self.dpop.headers(key)}) if key else answer
 
     def revoke(self, request: Received) -> Answer:
         """Revoke a token, or its whole grant. RFC 7009."""
@@ -132,8 +138,14 @@ class OAuth2Server:
         if self._client(request, form) is not True:
             return Answer(401, {"error": "invalid_client"})
         token = form.get("token", "")
+        try:
+            key = self._proven(request)
+        except ProofRefused as refused:
+            return Answer(400, {"error": refused.error, "error_description": refused.reason}, refused.headers)
         for grant in self.grants:
             if token in grant.access or token in grant.refresh:
+                if grant.jkt != key:
+                    return Answer(400, {"error": "invalid_dpop_proof"})
                 if self.revocation_ends_grant or token in grant.refresh:
                     grant.alive = False
                 grant.access.pop(token, None)
@@ -155,6 +167,9 @@ class OAuth2Server:
                 return grant
         return None
 
+    def _grant_with(self, access_token: str) -> FakeGrant:
+        return next(grant for grant in self.grants if access_token in grant.access)
+
     def redirect_uri_of(self, code: str) -> str:
         """Return the redirect URI that a code was asked for with."""
         return self._codes.get(code, {}).get("redirect_uri", "")
@@ -164,6 +179,9 @@ class OAuth2Server:
         return self._tokens(grant, refreshable=False)
 
     def _client(self, request: Received, form: dict[str, str]) -> bool:
+        if self.client_certificate:
+            is_shown = request.certificate == self.client_certificate and form.get("client_id") == self.client_id
+            return is_shown and "client_secret" not in form and "authorization" not in request.headers
         if self.public:
             return form.get("client_id") == self.client_id and "authorization" not in request.headers
         if "client_assertion" in form:
@@ -199,16 +217,33 @@ class OAuth2Server:
         is_short = claims["exp"] - claims["iat"] <= 60  # noqa: PLR2004 - seconds
         return is_new and known and is_short and claims["sub"] == self.client_id == form.get("client_id")
 
-    def _by_code(self, form: dict[str, str]) -> Answer:
+    def _proven(self, request: Received) -> str:
+        """Return the thumbprint of the key that a request is proven with, "" for none where none is required."""
+        return self.dpop.check(request) if self.requires_dpop or "dpop" in request.headers else ""
+
+    def _granted(self, form: dict[str, str], key: str) -> Answer:
+        match form.get("grant_type"):
+            case "authorization_code":
+                return self._by_code(form, key)
+            case "refresh_token":
+                return self._by_refresh_token(form, key)
+            case "client_credentials":
+                grant = FakeGrant(form.get("scope", ""), "client", jkt=key)
+                self.grants.append(grant)
+                return self._tokens(grant, refreshable=False)
+        return Answer(400, {"error": "unsupported_grant_type"})
+
+    def _by_code(self, form: dict[str, str], key: str) -> Answer:
         asked = self._codes.pop(form.get("code", ""), None)
         if (
             asked is None
+            or asked.get("dpop_jkt", key) != key  # RFC 9449 §10
             or asked.get("code_challenge") != self._challenge(form.get("code_verifier", ""))
             or asked["redirect_uri"] != form.get("redirect_uri")
         ):
             return Answer(400, {"error": "invalid_grant"})
         scopes = asked.get("scope", "") if self.granted_scopes is None else self.granted_scopes
-        grant = FakeGrant(scopes, self.subject, nonce=asked.get("nonce", ""))
+        grant = FakeGrant(scopes, self.subject, nonce=asked.get("nonce", ""), jkt=key)
         self.grants.append(grant)
         return self._tokens(grant, refreshable=self.issues_refresh_tokens, for_code=form["code"])
 
@@ -220,11 +255,13 @@ class OAuth2Server:
             return verifier
         return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
-    def _by_refresh_token(self, form: dict[str, str]) -> Answer:
+    def _by_refresh_token(self, form: dict[str, str], key: str) -> Answer:
         presented, now = form.get("refresh_token", ""), time.monotonic()
         for grant in self.grants:
             if presented not in grant.refresh or not grant.alive:
                 continue
+            if grant.jkt != key:
+                break  # it is for whoever has the key, RFC 9449 §5
             rotated_at = grant.refresh[presented]
             if rotated_at and now - rotated_at > self.grace:
                 grant.alive = not self.reuse_ends_grant
@@ -238,7 +275,8 @@ class OAuth2Server:
         access = canary("access")
         lifetime = self.expires_in if isinstance(self.expires_in, (int, float)) else 3600
         grant.access[access] = time.monotonic() + lifetime
-        body = {"access_token": access, "token_type": self.token_type, "scope": grant.scopes}
+        token_type = self.dpop_token_type if grant.jkt else self.token_type
+        body = {"access_token": access, "token_type": token_type, "scope": grant.scopes}
         if self.expires_in is not None:
             body["expires_in"] = self.expires_in
         if refreshable:

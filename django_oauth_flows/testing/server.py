@@ -33,6 +33,7 @@ class Received:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    certificate: bytes = field(default=b"", repr=False)  # the client's, as DER, if it has shown one
 
     @property
     def path(self) -> str:
@@ -149,7 +150,8 @@ class FakeProvider:
             _chunked(handler) if handler.headers.get("Transfer-Encoding") == "chunked" else handler.rfile.read(length)
         )
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        request = Received(handler.command, self.url + handler.path, headers, body)
+        shown = handler.connection.getpeercert(binary_form=True) if self.server.tls is not None else None
+        request = Received(handler.command, self.url + handler.path, headers, body, shown or b"")
         endpoint = self._endpoint(request.path)
         with self._lock:
             self.requests.append(request)

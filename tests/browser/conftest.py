@@ -32,6 +32,7 @@ CONFORMANCE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 WIDTHS = {"wide": 1024, "phone": 320}
 LOOKS: list[Any] = [*product(("light", "dark"), WIDTHS, ("ltr", "rtl"))]
 MOST_TABS = 80
+TURN = "direction => document.querySelectorAll('html, .oauth-flows').forEach(part => { part.dir = direction })"
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ class Window:
             scheme, device, direction = look
             self.page.emulate_media(color_scheme=scheme)
             self.page.set_viewport_size({"width": WIDTHS[device], "height": 800})
-            self.page.evaluate("direction => { document.documentElement.dir = direction }", direction)
+            self.page.evaluate(TURN, direction)
             found = Axe().run(self.page, options={"runOnly": CONFORMANCE})
             assert found.violations_count == 0, f"{name}, {look}:\n{found.generate_report()}"
             overflow = self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")

@@ -38,6 +38,7 @@ FAPI2_SECURITY_PROFILE = (
     "test-valid-aud-as-array",
     "test-token-type-case-insensitivity",
     "test-token-endpoint-response-without-expires_in",
+    "test-rs-dpop-auth-scheme-case-insensitivity",
     "test-happy-path",
     "test-happy-path-no-dpop-nonce",
 )  # fmt: skip

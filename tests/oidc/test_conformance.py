@@ -80,6 +80,14 @@ def _refresh(module: Module, browser: Client, make: Callable[..., Provider], fak
     return "refreshed"
 
 
+def _call(module: Module, browser: Client, make: Callable[..., Provider], fake: FakeProvider) -> str:
+    assert _ended(walk(browser, make(**_columns(module, fake)))) == "connected"
+    with flows.session(Connection.objects.get()) as http:
+        first, second = http.post("echo", data=b"x"), http.get("echo")
+    assert {request.headers["authorization"].split(" ")[0] for request in fake.received("api")} == {"DPoP"}
+    return "called" if first.ok and second.ok else f"answered with {first.status_code} and {second.status_code}"
+
+
 def _discover(module: Module, browser: Client, make: Callable[..., Provider], fake: FakeProvider) -> str:
     try:
         provider = flows.add_discovered_provider(
@@ -105,7 +113,14 @@ def _visit(module: Module, browser: Client, make: Callable[..., Provider], fake:
     return "refused" if response.status_code in (400, 403, 404, 405) else f"answered with {response.status_code}"
 
 
-PLAYS = {"login": _login, "second login": _second_login, "refresh": _refresh, "discover": _discover, "visit": _visit}
+PLAYS = {
+    "login": _login,
+    "second login": _second_login,
+    "refresh": _refresh,
+    "call": _call,
+    "discover": _discover,
+    "visit": _visit,
+}
 
 
 def _columns(module: Module, fake: FakeProvider) -> dict[str, Any]:
@@ -114,6 +129,7 @@ def _columns(module: Module, fake: FakeProvider) -> dict[str, Any]:
     return {
         "identity_source": source,
         "dialect": dict(module.dialect),
+        "dpop_bound_access_tokens": module.dpop,
         "authorization_response_iss_parameter_supported": fake.oauth2.sends_iss,
     }
 

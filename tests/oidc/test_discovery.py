@@ -44,6 +44,24 @@ def refused(**changes: Any) -> tuple[str, str]:
     return raised.value.code, raised.value.message
 
 
+@pytest.mark.rfc("9449", "5.1")
+def test_tokens_are_bound_where_staff_say_so_and_the_issuer_can(db: None, fake: FakeProvider) -> None:
+    fake.openid.change_metadata = lambda metadata: metadata.update(dpop_signing_alg_values_supported=["RS256", "ES256"])
+    assert flows.discover(fake.url, internal=True)["dpop_bound_access_tokens"] is False
+    assert flows.discover(fake.url, internal=True, dpop=True)["dpop_bound_access_tokens"] is True
+    options = {"slug": "bound", "client_id": "x", "internal": True, "no_client_secret": True, "stdout": StringIO()}
+    call_command("add_provider", issuer=fake.url, dpop=True, **options)
+    assert Provider.objects.get().dpop_bound_access_tokens
+    for offered in (None, [], ["RS256"]):
+        fake.openid.change_metadata = lambda metadata, offered=offered: (
+            None if offered is None else metadata.update(dpop_signing_alg_values_supported=offered)
+        )
+        with pytest.raises(OAuthFlowsError) as raised:
+            flows.add_discovered_provider(fake.url, slug="other", client_id="x", internal=True, dpop=True)
+        assert raised.value.code == "dpop_unsupported"
+    assert Provider.objects.count() == 1
+
+
 @pytest.mark.rfc("8414", "3.1")
 @pytest.mark.parametrize(
     ("issuer", "urls"),
@@ -251,6 +269,7 @@ def test_one_command_adds_a_provider_that_works(
     assert "http://testserver/oauth/callback/found/" in said
     provider = Provider.objects.get()
     assert (provider.identity_source, provider.scopes) == ("id_token", ("openid", "offline_access"))
+    assert provider.dialect["authorization_parameters"] == {"prompt": "consent"}  # else it may ignore offline_access
     assert walk(browser, provider).status_code == 303
     mine = user.oauth_connections.get()
     assert (mine.subject, mine.label) == ("account-1", "Ada Lovelace")
@@ -270,6 +289,7 @@ def test_the_command_says_what_is_wrong_and_adds_nothing(fake: FakeProvider, mon
     add(fake, no_client_secret=True, scopes="openid read")
     provider = Provider.objects.get()
     assert (provider.scopes, provider.token_endpoint_auth_method) == (("openid", "read"), "none")
+    assert "authorization_parameters" not in provider.dialect
 
 
 @pytest.mark.django_db(transaction=True)

@@ -93,7 +93,11 @@ def test_an_assertion_is_for_the_issuer_alone_short_lived_and_made_anew(
     flow.client_credentials(scopes=["read"])
     flow.revoke(Secret("x"), hint="access_token")
     flow.client_credentials(scopes=["read"])
-    sent = [*fake.received("token"), *fake.received("revoke")]
+    pushing = replace(registration.server, pushed_authorization_request_endpoint=f"{fake.url}/par")
+    OAuth2Flow(replace(registration, server=pushing)).start(
+        redirect_uri="https://site.example/callback", scopes=["read"], state=Secret("s" * 43)
+    )
+    sent = [*fake.received("token"), *fake.received("revoke"), *fake.received("par")]
     seen = set()
     for request in sent:
         assert "authorization" not in request.headers
@@ -104,7 +108,7 @@ def test_an_assertion_is_for_the_issuer_alone_short_lived_and_made_anew(
         assert claims["iss"] == claims["sub"] == fake.oauth2.client_id
         assert claims["exp"] - claims["iat"] <= 60
         seen.add(claims["jti"])
-    assert len(seen) == len(sent) == 3
+    assert len(seen) == len(sent) == 4
 
 
 @pytest.mark.security("T17")

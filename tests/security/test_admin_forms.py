@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.contrib.admin import AdminSite
@@ -14,6 +15,7 @@ from django.urls import path
 from django_oauth_flows import flows
 from django_oauth_flows.admin import ConnectionAdmin, ProviderAdmin
 from django_oauth_flows.models import Connection, Provider
+from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing.factories import make_connection, make_provider
 from tests.security.test_admin import CONNECTIONS, PROVIDERS, change, form_of
 from tests.urls import urlpatterns as site
@@ -130,6 +132,14 @@ def test_scopes_are_what_a_provider_can_read(name: str, value: str, root: Client
     [
         ("new_private_key", "typed-secret-9f8e7d"),
         ("new_private_key", "-----BEGIN RSA PRIVATE KEY-----\ntyped-secret-9f8e7d\n-----END RSA PRIVATE KEY-----"),
+        ("new_client_certificate", "typed-secret-9f8e7d"),
+        (
+            "new_client_certificate",
+            (
+                "-----BEGIN CERTIFICATE-----\ntyped-secret-9f8e7d\n-----END CERTIFICATE-----\n"
+                "-----BEGIN PRIVATE KEY-----\ntyped-secret-9f8e7d\n-----END PRIVATE KEY-----"
+            ),
+        ),
         ("new_proxy", "typed-secret-9f8e7d"),
         ("new_proxy", "http://typed-secret-9f8e7d@[x"),
         ("new_proxy", "socks5://typed-secret-9f8e7d@proxy:1080"),
@@ -156,6 +166,21 @@ def test_a_private_key_proves_itself_through_an_input_of_one_line(root: Client, 
     assert "current_client_secret" in errors_of(change(root, provider, **moved, current_client_secret="guess"))
     one_line = key.decode().replace("\n", "")
     assert change(root, provider, **moved, current_client_secret=one_line).status_code == 302
+
+
+@pytest.mark.security("M04", "T18")
+def test_a_client_certificate_goes_in_and_never_comes_out(root: Client, provider: Provider) -> None:
+    issued = trustme.CA().issue_cert("client.example")
+    pem = b"".join(blob.bytes() for blob in (*issued.cert_chain_pems, issued.private_key_pem)).decode().strip()
+    columns = {"token_endpoint_auth_method": "tls_client_auth", "tls_client_certificate_bound_access_tokens": "on"}
+    assert change(root, provider, new_client_certificate=pem, **columns).status_code == 302
+    row = Provider.objects.get()
+    assert row.registration().client_certificate == Secret(pem)
+    page = root.get(f"{PROVIDERS}{row.pk}/change/").content.decode()
+    assert pem.splitlines()[1] not in page
+    assert pem.splitlines()[-2] not in page
+    assert change(root, row, cleared=["client_certificate"], **columns).status_code == 302
+    assert Provider.objects.get().client_certificate is None
 
 
 def test_a_new_client_secret_ends_the_alarm_about_the_old_one(root: Client, provider: Provider) -> None:

@@ -12,12 +12,12 @@ from django.db import connection as database
 from django.test import Client
 
 from django_oauth_flows import flows
-from django_oauth_flows.exceptions import Disconnected
+from django_oauth_flows.exceptions import Disconnected, ReauthorizationRequiredError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.revocations import work_off
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Revocation, Token
 from django_oauth_flows.testing import Answer, Delay, Drop
-from django_oauth_flows.testing.factories import answer, consent, make_connection, make_provider, walk
+from django_oauth_flows.testing.factories import answer, consent, make_connection, make_provider, shift_expiry, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,6 +223,26 @@ def test_a_bystander_on_the_same_grant_is_not_hurt_and_is_told_before(
     assert flows.access_token(theirs)
     assert "left in place, because another connection" in browser.get("/oauth/").content.decode()
     assert flows.revoke(theirs) == "revoked"
+
+
+@pytest.mark.security("D07")
+def test_a_bystander_whose_grant_ended_nevertheless_is_told_at_the_next_refusal(
+    provider: Provider, user: User, make_user: Callable[..., User], fake: FakeProvider
+) -> None:
+    """The row promises that revoking ends a token; the server ends the account's whole grant."""
+    provider.revocation_effect = "token"
+    provider.save()
+    mine, theirs = make_connection(provider, user, fake), make_connection(provider, make_user("bob"), fake)
+    shared, other = fake.oauth2.grants
+    shared.access.update(other.access)
+    shared.refresh.update(other.refresh)
+    fake.oauth2.grants.remove(other)
+    assert flows.revoke(mine) == "revoked"
+    shift_expiry(theirs, timedelta(minutes=30))
+    with flows.session(theirs) as http, pytest.raises(ReauthorizationRequiredError):
+        http.get("/echo")
+    theirs.refresh_from_db()
+    assert (theirs.status, theirs.reason) == ("reauthorization_required", "invalid_grant")
 
 
 def test_reconnecting_does_not_revoke_what_the_new_grant_stands_on(

@@ -12,6 +12,7 @@ from django.db import IntegrityError, connections, transaction
 from django.db import connection as database
 from django.db.models import F
 from django.db.models.signals import post_init, post_save
+from django.test.utils import CaptureQueriesContext
 
 from django_oauth_flows import flows
 from django_oauth_flows.fields import DatabaseNow
@@ -231,6 +232,29 @@ def several(user: User, provider: Provider, *requests: AuthorizationRequest) -> 
     rename = Update(lambda: (Provider.objects.filter(pk=Slot("id")), {"name": Slot("name")}))
     at_once.update(rename, id=provider.pk, name="100 % renamed")
     return at_once
+
+
+def written_by_a_dance_begun(user: User, provider: Provider) -> list[str]:
+    """Start an authorization and take it, each by the statement of ours; return the SQL."""
+    with CaptureQueriesContext(database) as captured:
+        flows.start_authorization(provider, user=user, session_auth_hash="hash", site_url="https://site.example")
+        assert AuthorizationRequest.objects.take(AuthorizationRequest.objects.get())
+    return [query["sql"] for query in captured if query["sql"].startswith(("INSERT", "UPDATE"))]
+
+
+@at_once_only
+@pytest.mark.django_db(transaction=True)
+def test_nobody_waits_for_the_disk_for_what_a_crash_may_undo(user: User, provider: Provider) -> None:
+    waited_for = [sql for sql in written_by_a_dance_begun(user, provider) if "synchronous_commit" not in sql]
+    assert waited_for == []
+
+
+@at_once_only
+def test_a_callers_transaction_is_on_disk_when_it_is_committed(user: User, provider: Provider) -> None:
+    assert len(written_by_a_dance_begun(user, provider)) == 2
+    with database.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone() == ("on",)
 
 
 @at_once_only

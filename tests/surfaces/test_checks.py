@@ -419,7 +419,7 @@ def test_checks_are_silent_on_an_unmigrated_database() -> None:
         rename("elsewhere", "oauth_flows_provider")
 
 
-@pytest.mark.security("A05")
+@pytest.mark.security("A05", "C07")
 def test_a_provider_without_pkce_is_reported(provider: Provider) -> None:
     assert ids(databases=["default"]) == set()
     Provider.objects.update(code_challenge_method="")
@@ -439,10 +439,12 @@ def test_a_provider_that_signs_with_sha_1_is_flagged(provider: Provider, method:
     assert ids(databases=["default"]) == set()
 
 
-@pytest.mark.security("H11")
+@pytest.mark.security("C07", "H11")
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
+        ({"scopes": "openid"}, "W030"),
+        ({"scopes": "openid", "jwks_uri": "https://as.example/jwks"}, "W030"),
         ({"internal": True}, "W011"),
         ({"protocol": "oauth1", "signature_method": "PLAINTEXT"}, "W012"),
         ({"dialect": {"raw_basic_auth": True}}, "W013"),
@@ -456,6 +458,36 @@ def test_a_provider_that_signs_with_sha_1_is_flagged(provider: Provider, method:
 def test_a_dangerous_provider_setting_is_reported(provider: Provider, columns: dict[str, Any], expected: str) -> None:
     Provider.objects.update(**columns)
     assert ids(databases=["default"]) == {f"oauth_flows.{expected}"}
+
+
+@pytest.mark.security("C07", "T17")
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({}, {"W050"}),
+        ({"token_endpoint": "https://{place}.example/token", "parameters": {"place": "as"}}, {"W050"}),
+        ({"client_id": "other"}, set()),
+        ({"token_endpoint": "https://as.example/another"}, set()),
+        ({"token_endpoint": "https://attacker.example/token"}, {"W051"}),
+        ({"token_endpoint": "https://{place}.example/token", "parameters": {"place": "attacker"}}, {"W051"}),
+        ({"token_endpoint": "https://attacker.example/token", "authorization_endpoint": "https://[as/"}, set()),
+        ({"token_endpoint": "https://attacker.example/token", "authorization_endpoint": ""}, set()),
+    ],
+)
+def test_two_providers_of_which_one_could_be_taken_for_the_other_are_reported(
+    provider: Provider, columns: dict[str, Any], expected: set[str]
+) -> None:
+    Provider.objects.update(authorization_endpoint="https://as.example/authorize")
+    assert ids(databases=["default"]) == set()
+    usual = {
+        "client_id": "id",
+        "token_endpoint": provider.token_endpoint,
+        "authorization_endpoint": "https://AS.example/login",
+    }
+    Provider.objects.create(slug="other", **{**usual, **columns})
+    messages = found(databases=["default"])
+    assert set(messages) == {f"oauth_flows.{name}" for name in expected}
+    assert all("acme" in message.msg and "other" in message.msg for message in messages.values())
 
 
 @pytest.mark.security("S04")
@@ -483,6 +515,7 @@ def test_the_checks_have_tags() -> None:
         "check_providers",
         "check_sealed_rows",
         "check_overdue",
+        "check_pairs",
         "check_discovered",
     }
     assert all("oauth_flows" in own for own in tags.values() if Tags.database not in own)

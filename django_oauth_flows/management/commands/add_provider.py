@@ -49,6 +49,11 @@ class Command(BaseCommand):
             action="store_true",
             help="With --issuer: allow private addresses, and plain http to this machine.",
         )
+        parser.add_argument(
+            "--dpop",
+            action="store_true",
+            help="With --issuer: bind tokens to keys (RFC 9449); its API has to know them.",
+        )
         parser.add_argument("--client-id", help="What the service calls its client: client id, app id, consumer key.")
         secret = parser.add_mutually_exclusive_group()
         secret.add_argument("--client-secret-file", metavar="PATH", help="Read the client secret there; - is stdin.")
@@ -140,6 +145,7 @@ class Command(BaseCommand):
                 scopes=None if options["scopes"] is None else options["scopes"].split(),
                 api_base_url=options["api_base_url"],
                 internal=options["internal"],
+                dpop=options["dpop"],
             )
         except OAuthFlowsError as error:
             raise CommandError(f"{error.message} {error.hint}") from None

@@ -89,8 +89,8 @@ ANSWERS = (
     ),
     mutant(
         "T24", "the database's clock decides", "flows/snapshot.py",
-        "return Snapshot(token, token.now, time.monotonic())",
-        "return Snapshot(token, datetime.fromtimestamp(time.time(), token.now.tzinfo), time.monotonic())",
+        "return Snapshot(token, token.now, time.monotonic(), Configured(token.connection.provider))",
+        "return Snapshot(token, datetime.fromtimestamp(time.time(), token.now.tzinfo), time.monotonic(), Configured(token.connection.provider))",
         "security/test_token_answers.py::test_neither_our_clock_nor_the_providers_decides_when_a_token_expires",
     ),
     mutant(

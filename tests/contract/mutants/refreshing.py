@@ -127,7 +127,7 @@ REFRESHING = (
     ),
     mutant(
         "F14", "a refresh token goes only to the configuration that issued it", "flows/asking.py",
-        "if not own_token and token.configuration_fingerprint != provider.fingerprint(connection.parameters):", "if False:",
+        "if not own_token and token.configuration_fingerprint != snapshot.configured.fingerprint(connection.parameters):", "if False:",
         REFRESH + "test_a_configuration_changed_since_keeps_the_refresh_token_at_home",
     ),
     mutant(

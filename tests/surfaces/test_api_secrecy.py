@@ -1,0 +1,71 @@
+"""Row P09: the API has no way to get a token out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.urls import reverse
+
+from django_oauth_flows.api import urls
+from django_oauth_flows.models import Connection, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def addresses(connection: Connection) -> list[str]:
+    """Return every address of the API, for this connection and its provider."""
+    known = {"pk": connection.pk, "slug": connection.provider.slug}
+    found = []
+    for pattern in urls.urlpatterns:
+        wanted = {name: known[name] for name in pattern.pattern.converters}
+        found.append(reverse(f"oauth_flows_api:{pattern.name}", kwargs=wanted))
+    return found
+
+
+@pytest.mark.security("P09")
+@pytest.mark.parametrize("superuser", [False, True])
+def test_no_address_hands_out_a_token_not_even_to_its_owner(
+    superuser: bool, connection: Connection, user: User, browser: Client
+) -> None:
+    user.is_staff = user.is_superuser = superuser
+    user.save()
+    kept = [connection.token.open(name) for name in ("access_token", "refresh_token")]
+    tokens = [secret.reveal() for secret in kept if secret is not None]
+    assert len(tokens) == 2
+    asked = addresses(connection)
+    assert len(asked) >= 4
+    for query in ("", "?fields=access_token,refresh_token", "?expand=token", "?format=api"):
+        for method in ("GET", "OPTIONS", "POST", "PUT", "PATCH"):
+            for url in asked:
+                answer = browser.generic(method, url + query, b"{}", "application/json")
+                text = answer.content.decode() + str(answer.headers)
+                assert not any(token in text for token in tokens)
+                assert "access_token" not in text
+    assert Token.objects.filter(connection=connection).exists()
+
+
+@pytest.mark.security("P09")
+def test_the_models_cannot_be_serialised_by_accident_into_a_token(
+    connection: Connection, make_user: Callable[..., User]
+) -> None:
+    from rest_framework.serializers import ModelSerializer
+
+    class Everything(ModelSerializer[Token]):
+        class Meta:
+            model = Token
+            fields = "__all__"
+
+    token = connection.token.open("access_token")
+    assert token is not None
+    try:
+        shown = str(Everything(connection.token).data)
+    except (AssertionError, TypeError, NotImplementedError):
+        shown = ""
+    assert token.reveal() not in shown
