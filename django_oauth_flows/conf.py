@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULTS: Mapping[str, Any] = {
+    "API_PERMISSION_CLASSES": ("django_oauth_flows.api.base.IsActive",),
     "BASE_URL": "",
     "CA_BUNDLE": "",
     "ENCRYPTION_KEYS": (),
@@ -30,6 +31,11 @@ DEFAULTS: Mapping[str, Any] = {
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Typed view of ``settings.OAUTH_FLOWS``."""
+
+    @property
+    def api_permission_classes(self) -> tuple[str, ...]:
+        """Return the dotted paths of the REST API's permission classes; all of them must agree."""
+        return tuple(self._get("API_PERMISSION_CLASSES"))
 
     @property
     def base_url(self) -> str:

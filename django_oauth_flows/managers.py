@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import models, router
 from django.utils.module_loading import import_string
 
@@ -60,6 +61,18 @@ def owner_key(owner: models.Model) -> tuple[str, str]:
     if owner.pk is None:
         raise ValueError("the owner has not been saved")
     return label, str(owner.pk)
+
+
+def find_owner(name: str) -> models.Model | None:
+    """Return the owner called ``app.model:pk``, one of ``OWNER_MODELS``; None if there is none. Ask the policy about it."""
+    label, _, pk = name.partition(":")
+    if label.lower() not in {model.lower() for model in settings.owner_models}:
+        return None
+    try:
+        owner: models.Model | None = apps.get_model(label)._default_manager.filter(pk=pk).first()
+    except (ValueError, OverflowError, ValidationError):
+        return None
+    return owner
 
 
 def hash_secret(secret: Secret) -> str:

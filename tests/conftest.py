@@ -56,9 +56,16 @@ def _has_broker(kind: str) -> bool:
     return True
 
 
+def _has_npm() -> bool:
+    import shutil
+
+    return all(shutil.which(program) for program in ("node", "npm", "npx"))
+
+
 PROGRAMS = {
     "chromium": ("Chromium and playwright", _has_chromium),
     "gettext": ("GNU gettext", _has_gettext),
+    "npm": ("Node.js and npm", _has_npm),
     "redis": ("Celery and a Redis server", partial(_has_broker, "redis")),
     "rabbitmq": ("Celery and a RabbitMQ server", partial(_has_broker, "rabbitmq")),
     "postgresql": ("PostgreSQL's programs and psycopg", servers.has_postgresql),

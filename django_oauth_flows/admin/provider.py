@@ -83,6 +83,7 @@ class ProviderAdmin(AccessiblePages):
                     "jwks_uri",
                     "api_base_url",
                     "api_hosts",
+                    "delegated_calls",
                     "current_client_secret",
                 )
             },

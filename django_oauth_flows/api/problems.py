@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import logging
+import traceback
 import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DatabaseError
 from django.http import Http404
+from django.http.request import UnreadablePostError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from django_oauth_flows.exceptions import OAuthFlowsError
+from django_oauth_flows.exceptions import (
+    CannotPersist,
+    ConnectionUnusable,
+    MissingScopes,
+    OAuthFlowsError,
+    RequestBlocked,
+    ScopeNotAllowed,
+    TokenEndpointError,
+    TokenUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +36,18 @@ logger = logging.getLogger("oauth_flows")
 
 CONTENT_TYPE = "application/problem+json"
 MAX_TEXT, MAX_ERRORS = 200, 20
+
+STATUSES: tuple[tuple[type[OAuthFlowsError], HTTPStatus], ...] = (
+    (ScopeNotAllowed, HTTPStatus.FORBIDDEN),
+    (RequestBlocked, HTTPStatus.FORBIDDEN),
+    (MissingScopes, HTTPStatus.FORBIDDEN),
+    (TokenUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ConnectionUnusable, HTTPStatus.CONFLICT),
+    (CannotPersist, HTTPStatus.SERVICE_UNAVAILABLE),
+    (TokenEndpointError, HTTPStatus.BAD_GATEWAY),
+    (OAuthFlowsError, HTTPStatus.BAD_REQUEST),
+)
+"""The status of our own errors: the first line that an error belongs to."""
 
 HINTS = {
     "authentication_failed": gettext_lazy("Log in again."),
@@ -49,33 +72,51 @@ class RequestTooLarge(exceptions.APIException):
     default_detail = gettext_lazy("The request's body is too large.")
 
 
-def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Answer ``error`` with a problem document; None for a fault of ours, which the site's error handling reports."""
-    if isinstance(error, Http404):
-        error = exceptions.NotFound()
-    elif isinstance(error, PermissionDenied):
-        error = exceptions.PermissionDenied()
+def problem_response(error: Exception, context: dict[str, Any]) -> Response:
+    """Answer ``error`` with a problem document. For a fault of ours, the log gets the place and no values."""
+    error = _as_framework(error)
     if isinstance(error, exceptions.APIException):
         response = _answer(_of_framework(error), int(error.status_code), context)
         _set_headers(response, error)
     elif isinstance(error, OAuthFlowsError):
         said = {"code": error.code, "detail": _(error.message), "hint": _(error.hint) if error.hint else ""}
-        response = _answer(said, HTTPStatus.BAD_REQUEST, context, level=logging.WARNING)
+        status = next(status for kind, status in STATUSES if isinstance(error, kind))
+        response = _answer(said, status, context, level=logging.WARNING)
+        if retry_after := getattr(error, "retry_after", None):
+            response["Retry-After"] = str(int(retry_after))
     elif isinstance(error, DatabaseError):
-        said = {"code": "storage_unavailable", "detail": _("Something went wrong on our side.")}
-        said["hint"] = _("Try again in a moment.")
-        response = _answer(said, HTTPStatus.SERVICE_UNAVAILABLE, context, level=logging.ERROR)
+        response = _answer(_broken("storage_unavailable"), HTTPStatus.SERVICE_UNAVAILABLE, context, level=logging.ERROR)
     else:
-        return None
+        response = _answer(
+            _broken("internal_error"), HTTPStatus.INTERNAL_SERVER_ERROR, context, level=logging.ERROR, about=error
+        )
     set_rollback()
     return response
+
+
+def _as_framework(error: Exception) -> Exception:
+    """Return what the framework calls those errors of Django that are the client's."""
+    if isinstance(error, Http404):
+        return exceptions.NotFound()
+    if isinstance(error, PermissionDenied):
+        return exceptions.PermissionDenied()
+    if isinstance(error, RequestDataTooBig):
+        return RequestTooLarge()
+    if isinstance(error, (SuspiciousOperation, UnreadablePostError)):
+        return exceptions.ParseError()
+    return error
+
+
+def _broken(code: str) -> dict[str, Any]:
+    detail, hint = _("Something went wrong on our side."), _("Try again in a moment.")
+    return {"code": code, "detail": detail, "hint": hint}
 
 
 def _of_framework(error: exceptions.APIException) -> dict[str, Any]:
     codes = error.get_codes()
     if not isinstance(codes, str):
         errors = list(_flatten(error.get_full_details(), ""))[:MAX_ERRORS]
-        said: dict[str, Any] = {"code": "invalid", "detail": _("The request's body is not valid."), "errors": errors}
+        said: dict[str, Any] = {"code": "invalid", "detail": _("The request is not valid."), "errors": errors}
     else:
         said = {"code": codes, "detail": _excerpt(error.detail)}
     return {**said, "hint": str(HINTS.get(said["code"], ""))}
@@ -98,16 +139,23 @@ def _flatten(details: Any, pointer: str) -> Iterator[dict[str, str]]:
             yield from _flatten(inner, pointer)
 
 
-def _answer(said: dict[str, Any], status: int, context: dict[str, Any], *, level: int = logging.INFO) -> Response:
+def _answer(
+    said: dict[str, Any],
+    status: int,
+    context: dict[str, Any],
+    *,
+    level: int = logging.INFO,
+    about: Exception | None = None,
+) -> Response:
     correlation_id = uuid.uuid4().hex[:16]
     request = context.get("request")
     actor = getattr(getattr(request, "_user", None), "pk", None)
-    logger.log(
-        level,
-        "oauth_flows.%s",
-        said["code"],
-        extra={"correlation_id": correlation_id, "actor": actor, "status": status},
-    )
+    extra = {"correlation_id": correlation_id, "actor": actor, "status": status}
+    if about is None:
+        logger.log(level, "oauth_flows.%s", said["code"], extra=extra)
+    else:
+        place = "".join(traceback.format_tb(about.__traceback__))
+        logger.log(level, "oauth_flows.%s: %s\n%s", said["code"], type(about).__name__, place, extra=extra)
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": int(status), **said}
     return Response({**document, "correlation_id": correlation_id}, status=status, content_type=CONTENT_TYPE)
 

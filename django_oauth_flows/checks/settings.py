@@ -70,7 +70,7 @@ def check_deployed_keys(**_: Any) -> list[CheckMessage]:
 
 def check_names(**_: Any) -> list[CheckMessage]:
     """Find URLs, files, models and callables that are not there."""
-    return [*_base_url(), *_owner_models(), *_owner_policy(), *_outbound()]
+    return [*_base_url(), *_owner_models(), *_owner_policy(), *_outbound(), *_api_permissions()]
 
 
 def _unknown(value: Mapping[str, Any]) -> Iterator[CheckMessage]:
@@ -196,3 +196,19 @@ def _outbound() -> Iterator[CheckMessage]:
     if proxy and not (urlsplit(proxy).scheme in ("http", "https") and urlsplit(proxy).hostname):
         hint = 'Write: OAUTH_FLOWS = {"PROXY": "http://proxy.internal:3128"}'
         yield Error("OAUTH_FLOWS['PROXY'] is not the URL of an HTTP proxy.", hint=hint, id="oauth_flows.E012")
+
+
+def _api_permissions() -> Iterator[CheckMessage]:
+    """Look up the site's own classes; ours load Django REST framework, which a site without the API need not have."""
+    default = DEFAULTS["API_PERMISSION_CLASSES"]
+    for path in listed("API_PERMISSION_CLASSES"):
+        try:
+            usable = path in default or callable(import_string(path))
+        except ImportError:
+            usable = False
+        if not usable:
+            yield Error(
+                f"OAUTH_FLOWS['API_PERMISSION_CLASSES'] names no permission class: {path!r}.",
+                hint=f'Write: OAUTH_FLOWS = {{"API_PERMISSION_CLASSES": ["{default[0]}"]}}',
+                id="oauth_flows.E033",
+            )

@@ -13,18 +13,20 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.authenticating import httpx_auth, requests_auth
     from django_oauth_flows.flows.calling import access_token, client_session, session
     from django_oauth_flows.flows.completing import complete_authorization
+    from django_oauth_flows.flows.delegating import delegate
     from django_oauth_flows.flows.discovering import add_discovered_provider, discover, rediscover
     from django_oauth_flows.flows.fleet import refresh_due
     from django_oauth_flows.flows.importing import import_connection
+    from django_oauth_flows.flows.labelling import relabel
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
-    from django_oauth_flows.flows.pausing import pause, rename, resume
+    from django_oauth_flows.flows.pausing import pause, resume
     from django_oauth_flows.flows.pruning import prune
     from django_oauth_flows.flows.refreshing import refresh
     from django_oauth_flows.flows.restoring import settle_restored
     from django_oauth_flows.flows.returning import safe_next_url
     from django_oauth_flows.flows.revocations import work_off_revocations
     from django_oauth_flows.flows.revoking import revoke, revoke_all
-    from django_oauth_flows.flows.sharing import shares_grant
+    from django_oauth_flows.flows.sharing import shares_grant, stands_on_shared_grant
     from django_oauth_flows.flows.starting import redirect_uri, start_authorization
     from django_oauth_flows.flows.transferring import transfer
     from django_oauth_flows.flows.twins import (
@@ -51,6 +53,7 @@ _HOMES = {
     "atransfer": "twins",
     "client_session": "calling",
     "complete_authorization": "completing",
+    "delegate": "delegating",
     "deliver_webhooks": "webhooks",
     "discover": "discovering",
     "drop_expired_parked": "parking",
@@ -65,7 +68,7 @@ _HOMES = {
     "redirect_uri": "starting",
     "refresh": "refreshing",
     "refresh_due": "fleet",
-    "rename": "pausing",
+    "relabel": "labelling",
     "requests_auth": "authenticating",
     "resume": "pausing",
     "revoke": "revoking",
@@ -74,6 +77,7 @@ _HOMES = {
     "session": "calling",
     "settle_restored": "restoring",
     "shares_grant": "sharing",
+    "stands_on_shared_grant": "sharing",
     "start_authorization": "starting",
     "transfer": "transferring",
     "work_off_revocations": "revocations",
@@ -92,6 +96,7 @@ __all__ = [
     "atransfer",
     "client_session",
     "complete_authorization",
+    "delegate",
     "deliver_webhooks",
     "discover",
     "drop_expired_parked",
@@ -106,7 +111,7 @@ __all__ = [
     "rediscover",
     "refresh",
     "refresh_due",
-    "rename",
+    "relabel",
     "requests_auth",
     "resume",
     "revoke",
@@ -115,6 +120,7 @@ __all__ = [
     "session",
     "settle_restored",
     "shares_grant",
+    "stands_on_shared_grant",
     "start_authorization",
     "transfer",
     "work_off_revocations",

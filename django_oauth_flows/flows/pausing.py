@@ -1,8 +1,7 @@
-"""Pause, resume and name: what the owner of a connection decides about it without the service."""
+"""Pause and resume: what the owner of a connection decides about it without the service."""
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
 from django.db import router, transaction
@@ -36,25 +35,6 @@ def resume(connection: Connection, *, actor: AbstractBaseUser | AnonymousUser | 
     What fell due meanwhile is due now. Raises :class:`Disconnected` if there is nothing to resume.
     """
     return _switch(connection, paused=False, actor=actor)
-
-
-def rename(connection: Connection, *, label: str) -> str:
-    """Give ``connection`` a name of its owner's choice, "" for none; return it as it is kept.
-
-    It stays when the same account is connected again. Control characters and surplus blanks go, 255 characters are kept.
-    Raises :class:`Disconnected` if there is nothing to name.
-    """
-    kept = " ".join("".join(" " if _is_control(character) else character for character in label).split())[:255].strip()
-    rows = Connection.objects.using(router.db_for_write(Connection)).filter(pk=connection.pk)
-    if not rows.exclude(status=Connection.Status.REVOKED).update(label=kept):
-        raise Disconnected("This account is no longer connected.")
-    connection.label = kept
-    return kept
-
-
-def _is_control(character: str) -> bool:
-    # Formatting characters stay: some scripts need them, and our pages isolate names from the text around them.
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def _switch(connection: Connection, *, paused: bool, actor: AbstractBaseUser | AnonymousUser | None) -> bool:

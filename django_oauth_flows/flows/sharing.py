@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from django.db import router
-from django.db.models import Q
+from django.db.models import BooleanField, Case, Exists, OuterRef, Q, Value, When
 
 from django_oauth_flows.flows.locking import hold, write_first
 from django_oauth_flows.models import Connection, Provider
@@ -37,6 +37,20 @@ def shares_grant(connections: Iterable[Connection]) -> set[uuid.UUID]:
     standing = {pk: _shared_by(*key) for pk, *key in live.values_list("pk", *_KEY)}
     count = Counter(standing.values())
     return {pk for pk, key in asked.items() if count[key] > (standing.get(pk) == key)}
+
+
+def stands_on_shared_grant() -> Case:
+    """Return the expression for what :func:`shares_grant` finds out, as a column of a query for connections."""
+    same = Q(provider=OuterRef("provider"), parameters_digest=OuterRef("parameters_digest"))
+    nameless = Q(subject=None, owner_model=OuterRef("owner_model"), owner_id=OuterRef("owner_id"))
+    others = Connection.objects.order_by().exclude(status=Connection.Status.REVOKED).exclude(pk=OuterRef("pk"))
+    own = Q(status=Connection.Status.REVOKED) | Q(provider__revocation_effect=Provider.RevocationEffect.TOKEN)
+    return Case(
+        When(own, then=Value(False)),
+        When(subject=None, then=Exists(others.filter(same, nameless))),
+        default=Exists(others.filter(same, subject=OuterRef("subject"))),
+        output_field=BooleanField(),
+    )
 
 
 def is_shared(connection: Connection) -> bool:

@@ -161,11 +161,10 @@ def _describe(connection: Connection, holding: Holding, grant: Grant) -> None:
     connection.provider = holding.provider
     connection.user_id = holding.user.pk if holding.user is not None else None
     connection.grant_type = holding.grant_type
-    same = holding.request is not None and connection.subject == holding.identity.subject
-    named = connection.label if same else ""  # perhaps by its owner
     if holding.identity.subject is not None:
         connection.subject = holding.identity.subject
-    connection.label = named or holding.identity.label[:255] or connection.label
+    if not connection.is_label_own:
+        connection.label = holding.identity.label[:255] or connection.label
     connection.requested_scopes = holding.requested_scopes
     connection.granted_scopes = holding.requested_scopes if grant.scopes is None else grant.scopes
     connection.parameters = dict(holding.parameters)

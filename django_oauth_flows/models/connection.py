@@ -55,6 +55,7 @@ class Connection(models.Model):
     grant_type = models.CharField(_("grant type"), max_length=30, choices=GrantType.choices)
     subject = ExactTextField(_("account id"), max_length=255, null=True, blank=True)
     label = models.CharField(_("account"), max_length=255, blank=True)
+    is_label_own = models.BooleanField(_("named by its owner"), default=False, editable=False)
     requested_scopes = ScopeField(_("requested scopes"))
     granted_scopes = ScopeField(_("granted scopes"))
     parameters = models.JSONField(_("parameters"), default=dict, blank=True)

@@ -139,6 +139,10 @@ class Provider(Sealed):
         blank=True,
         help_text=_("Hosts that may receive tokens, beside the API base URL's."),
     )
+    delegated_calls = models.JSONField(
+        _("delegated calls"), default=list, blank=True,
+        help_text=_("What front ends may call through the REST API: a list of rules such as GET /user/**."),
+    )  # fmt: skip
     console_url = models.CharField(
         _("client console"), max_length=1000, blank=True, help_text=_("Where the client is registered at the provider.")
     )

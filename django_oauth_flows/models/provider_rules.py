@@ -62,6 +62,7 @@ def problems(provider: Provider) -> Iterator[Problem]:
         _urls,
         _redirect_base_url,
         _api_hosts,
+        _delegated_calls,
         _scopes,
         _dialect,
         dialect_problems,
@@ -164,6 +165,19 @@ def _api_hosts(provider: Provider) -> Iterator[Problem]:
             check_host(host)
         except ValueError as problem:
             yield "api_hosts", str(problem)
+
+
+def _delegated_calls(provider: Provider) -> Iterator[Problem]:
+    from django_oauth_flows.protocol.delegation import read_rule  # not needed to load the models
+
+    rules = provider.delegated_calls if isinstance(provider.delegated_calls, list) else [None]
+    for rule in rules:
+        try:
+            read_rule(rule)
+        except ValueError as problem:
+            yield "delegated_calls", str(problem)
+    if rules and not provider.api_base_url:
+        yield "api_base_url", _("Needed: delegated calls are made below it.")
 
 
 def _dialect(provider: Provider) -> Iterator[Problem]:

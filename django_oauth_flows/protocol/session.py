@@ -24,6 +24,7 @@ from django_oauth_flows.protocol.use import Use, as_text, is_rewindable, is_stre
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from django_oauth_flows.protocol.secret import Secret
     from django_oauth_flows.protocol.use import TokenSource
 
 DEFAULT_TIMEOUT = (5.0, 30.0)
@@ -144,6 +145,13 @@ class _Gate(BaseAdapter):
         again = Use(self._source, *self._source.current())
         again(use.unsigned(request))
         return again
+
+
+def secrets_of(response: requests.Response) -> tuple[Secret, ...]:
+    """Return the secrets with which ``response`` was asked for: they have no place in what is made of it."""
+    use = _use_of(response.request)
+    found = (use.credentials.access_token, use.credentials.token_secret) if use is not None else ()
+    return tuple(secret for secret in found if secret is not None)
 
 
 def _use_of(request: requests.PreparedRequest) -> Use | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from django_oauth_flows import flows
+from django_oauth_flows.flows.labelling import MAX_LABEL, ONE_LINE
 from django_oauth_flows.views.connecting import SeeOther, manageable_connection
 from django_oauth_flows.views.owning import connections_url
 from django_oauth_flows.views.shielding import members_only, to_connections
@@ -34,10 +36,11 @@ def resume(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 @members_only("POST", after_login=to_connections)
-def rename(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Give a connection the name that the field ``label`` holds."""
+def relabel(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Give a connection the name that the field ``label`` holds, as far as it is a name."""
     connection = manageable_connection(request, pk)
-    flows.rename(connection, label=request.POST.get("label", ""))
+    entered = " ".join(request.POST.get("label", "").split())
+    flows.relabel(connection, "".join(character for character in entered if re.match(ONE_LINE, character))[:MAX_LABEL])
     return _back(request, connection)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, cast
 from urllib.parse import urlencode
 
-from django.apps import apps
-from django.core.exceptions import ValidationError
 from django.http import Http404
 from django.urls import reverse
 
 from django_oauth_flows.conf import settings
-from django_oauth_flows.managers import allows, owner_key
+from django_oauth_flows.managers import allows, find_owner, owner_key
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -37,13 +35,7 @@ def named_owner(request: HttpRequest, name: str) -> Model | None:
     """
     if not name:
         return None
-    label, _, pk = name.partition(":")
-    owner: Model | None = None
-    if label.lower() in {model.lower() for model in settings.owner_models}:
-        try:
-            owner = apps.get_model(label)._default_manager.filter(pk=pk).first()
-        except (ValueError, ValidationError):
-            owner = None
+    owner = find_owner(name)
     if owner is None or not allows(request.user, "view", owner):
         raise Http404("There is no such owner.")
     return owner

@@ -1,4 +1,4 @@
-"""Pause, resume and name: nothing is called or refreshed meanwhile, and nothing is lost."""
+"""Pause and resume: nothing is called or refreshed meanwhile, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -125,14 +125,15 @@ def test_connecting_the_same_account_again_leaves_it_paused(
 
 
 @pytest.mark.parametrize("ended", ["disconnected", "deleted"])
-def test_what_is_gone_can_neither_rest_nor_be_named(ended: str, connection: Connection) -> None:
+def test_what_is_gone_cannot_rest(ended: str, connection: Connection) -> None:
     same = Connection.objects.get()
-    flows.revoke(connection) if ended == "disconnected" else connection.delete()
+    if ended == "disconnected":
+        flows.revoke(connection)
+    else:
+        connection.delete()
     for act in (flows.pause, flows.resume):
         with pytest.raises(Disconnected):
             act(same)
-    with pytest.raises(Disconnected):
-        flows.rename(same, label="x")
     assert not ConnectionEvent.objects.filter(kind__in=("paused", "resumed")).exists()
 
 
@@ -142,34 +143,3 @@ def test_the_kill_switch_of_staff_is_told_from_the_owners_pause(connection: Conn
     with pytest.raises(Disconnected) as caught:
         flows.access_token(connection)
     assert caught.value.code == "paused"
-
-
-@pytest.mark.parametrize(
-    ("given", "kept"),
-    [
-        ("  Work \t account\n", "Work account"),
-        ("a\0b\ud800c", "a b c"),
-        ("x" * 300, "x" * 255),
-        ("حساب العمل", "حساب العمل"),
-        ("", ""),
-    ],
-)
-def test_a_name_of_the_owners_choice_is_made_storable(given: str, kept: str, connection: Connection) -> None:
-    assert flows.rename(connection, label=given) == connection.label == kept
-    assert Connection.objects.get().label == kept
-
-
-def test_a_name_of_the_owners_choice_outlives_a_reconnect(
-    browser: Client, connection: Connection, provider: Provider, user: User, fake: FakeProvider
-) -> None:
-    flows.rename(connection, label="Work")
-    assert walk(browser, provider).status_code == 303
-    assert Connection.objects.get().label == "Work"
-    flows.rename(connection, label="")
-    assert walk(browser, provider).status_code == 303
-    assert Connection.objects.get().label == "Ada Lovelace"
-    fake.oauth2.subject, fake.oauth2.name = "account-2", "Countess"
-    walk(browser, provider)
-    assert set(user.oauth_connections.values_list("label", flat=True)) == {"Ada Lovelace", "Countess"}
-    make_connection(provider, user, fake, subject="account-2", label="Imported")
-    assert user.oauth_connections.get(subject="account-2").label == "Imported"

@@ -474,7 +474,11 @@ def test_what_providers_and_staff_write_is_text(root: Client, browser: Client, c
             f"{PROVIDERS}{connection.provider_id}/change/",
         )
     ]
-    pages += [browser.get("/oauth/"), browser.get("/oauth/connect/fake/confirm/"), root.get("/api/oauth/connections/")]
+    pages += [
+        browser.get("/oauth/"),
+        browser.get("/oauth/connect/fake/confirm/"),
+        root.get("/api/oauth/v1/connections/"),
+    ]
     pages.append(root.post(f"{CONNECTIONS}{connection.pk}/revoke/", follow=True))
     for response in pages:
         if response.status_code == 200:

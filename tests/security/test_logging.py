@@ -420,7 +420,7 @@ def test_a_providers_words_write_no_line_of_a_log(
 @pytest.mark.security("L04")
 def test_the_api_logs_codes_and_ids_only(browser: Client, provider: Provider, tracker: Tracker) -> None:
     for body in ({"scopes": ["x\nforged"]}, {"forged\n": 1}, {"next": "/forged\n"}):
-        browser.post("/api/oauth/providers/fake/start/", json.dumps(body), content_type="application/json")
+        browser.post("/api/oauth/v1/providers/fake/start/", json.dumps(body), content_type="application/json")
     ours = [line for line in tracker.lines if line.startswith("oauth_flows")]
     assert len(ours) >= 2
     assert [line for line in ours if "forged" in line] == []

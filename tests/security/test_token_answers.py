@@ -108,7 +108,7 @@ def test_a_minimal_answer_connects_and_is_shown_as_not_renewable(
     assert walk(browser, provider).status_code == 303
     connection = user.oauth_connections.get()
     assert (connection.token.expires_at, connection.token.refresh_token) == (None, None)
-    shown = browser.get(f"/api/oauth/connections/{connection.pk}/").json()
+    shown = browser.get(f"/api/oauth/v1/connections/{connection.pk}/").json()
     assert (shown["status"], shown["renewable"], shown["expires_at"]) == ("active", False, None)
     with flows.session(connection) as http:
         assert http.get("/echo").status_code == 200

@@ -15,7 +15,7 @@ from django.utils import translation
 from django_oauth_flows import flows
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Token
-from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
+from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry, walk
 from django_oauth_flows.views.permissions import permissions
 from tests.surfaces.reading import text_of
 
@@ -89,15 +89,25 @@ def test_pausing_what_is_disconnected_is_refused_with_a_page(browser: Client, co
     assert "<code>disconnected</code>" in page.content.decode()
 
 
-def test_a_name_is_given_and_taken_back(browser: Client, connection: Connection) -> None:
-    assert press(browser, connection, "rename", label="  At   work ").status_code == 303
-    assert "Fake: At work" in card(browser)
-    press(browser, connection, "rename")
-    assert "Fake: account-1" in card(browser)
+@pytest.mark.parametrize(
+    ("entered", "kept"),
+    [("  At   work ", "At work"), ("a\0b\u202ec\nd", "abc d"), ("x" * 300, "x" * 255), ("حساب العمل", "حساب العمل")],
+)
+def test_a_name_of_the_owners_choice_is_kept_when_the_account_is_connected_again(
+    entered: str, kept: str, browser: Client, connection: Connection, provider: Provider
+) -> None:
+    answer = press(browser, connection, "relabel", label=entered)
+    assert (answer.status_code, answer["Location"]) == (303, f"/oauth/#connection-{connection.pk}")
+    assert f"Fake: {kept}" in card(browser)
+    walk(browser, provider)
+    assert Connection.objects.get().label == kept
+    press(browser, connection, "relabel")
+    walk(browser, provider)
+    assert "Fake: Ada Lovelace" in card(browser)
 
 
 @pytest.mark.security("D02")
-@pytest.mark.parametrize("action", ["pause", "resume", "rename", "activity"])
+@pytest.mark.parametrize("action", ["pause", "resume", "relabel", "activity"])
 def test_somebody_elses_connection_and_none_at_all_are_the_same_404(
     action: str, connection: Connection, make_user: Callable[..., User], client_for: Callable[[User], Client]
 ) -> None:
@@ -112,7 +122,7 @@ def test_somebody_elses_connection_and_none_at_all_are_the_same_404(
 
 
 @pytest.mark.security("D01")
-@pytest.mark.parametrize("action", ["pause", "resume", "rename"])
+@pytest.mark.parametrize("action", ["pause", "resume", "relabel"])
 def test_nothing_is_changed_by_a_link_nor_by_a_foreign_form(action: str, user: User, connection: Connection) -> None:
     from django.test import Client
 
@@ -312,8 +322,6 @@ def viewers(user: Any, action: str, target: Any) -> bool:
 
 
 def test_a_connect_form_of_a_popup_comes_back_by_its_page(browser: Client, provider: Provider) -> None:
-    from django_oauth_flows.testing.factories import walk
-
     window = "0123456789abcdef" * 2
     back = walk(browser, provider, popup=window, next="/notes/?a=1")
     connection = Connection.objects.get()
@@ -327,8 +335,6 @@ def test_a_connect_form_of_a_popup_comes_back_by_its_page(browser: Client, provi
 @pytest.mark.security("B28")
 @pytest.mark.parametrize("window", ["", "x" * 32, "A" * 32, "a" * 33, '"><script>'])
 def test_what_is_no_window_of_ours_is_no_popup(window: str, browser: Client, provider: Provider) -> None:
-    from django_oauth_flows.testing.factories import walk
-
     assert walk(browser, provider, popup=window, next="/notes/")["Location"] == "/notes/"
     html = browser.get("/oauth/connected/", {"popup": window, "next": "//evil.example/"}).content.decode()
     assert "<script" not in html

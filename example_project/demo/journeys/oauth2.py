@@ -87,7 +87,7 @@ def _use(report: Report, ada: Visitor) -> None:
         ada.add_photo("/photos/", "desk.png", sunrise(80, 50))
     with report.step("the connections page names her account; the REST API lists it, without a token"):
         expect(ada.person.member.name in ada.at_site("/oauth/").text, "The page does not name her account.")
-        listed = ada.browser.bytes_of(f"{ada.stage.site_url}/api/oauth/connections/").decode()
+        listed = ada.browser.bytes_of(f"{ada.stage.site_url}/api/oauth/v1/connections/").decode()
         connection = ada.connection(OAUTH2)
         expect(str(connection.pk) in listed, "The API does not list it.")
         expect(connection.token.open("access_token").reveal() not in listed, "The API shows the token.")
