@@ -124,8 +124,9 @@ ENTERING = (
         "surfaces/test_views_connecting.py::test_csrf_protection_does_not_depend_on_the_sites_middleware",
     ),
     mutant(
-        "D01", "disconnecting is a POST", "views/connections.py", '@members_only("POST", after_login=to_connections)',
-        '@members_only("POST", "GET", after_login=to_connections)',
+        "D01", "disconnecting is a POST", "views/managing.py",
+        '@members_only("POST", after_login=to_connections)\ndef disconnect(',
+        '@members_only("POST", "GET", after_login=to_connections)\ndef disconnect(',
         DISCONNECT + "test_disconnecting_is_a_post_with_a_csrf_token",
     ),
     mutant(
