@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from django_oauth_flows.models import AuthorizationRequest, Connection, Provider
     from django_oauth_flows.protocol.secret import Secret
 
-DANCE_SECRETS = ("code_verifier", "nonce", "temporary_token", "temporary_token_secret", "dpop_key", "kept_answer")
+DANCE_SECRETS = ("code_verifier", "nonce", "temporary_token", "temporary_token_secret", "dpop_key", "kept_answer",
+                 "device_authorization")  # fmt: skip
 """The sealed columns of an authorization request that are blanked when it is taken."""
+
+OWN_GRANTS = ("client_credentials", "jwt_bearer")
+"""Grant types of the site itself: no user has consented, nobody owns them, and another token needs nothing stored."""
 
 Action = Literal["view", "use", "manage"]
 
@@ -119,7 +123,7 @@ class ProviderManager(models.Manager["Provider"]):
 
     def enabled(self) -> models.QuerySet[Provider]:
         """Return the providers that accept new connections; one for client credentials alone has no place to send a user."""
-        return self.filter(enabled=True).exclude(authorization_endpoint="")
+        return self.filter(enabled=True).exclude(authorization_endpoint="", device_authorization_endpoint="")
 
     def offered(self, slug: str) -> Provider | None:
         """Return the provider of that slug if users may connect accounts there now."""
@@ -151,7 +155,7 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         A refresh in good time puts off the end of a refresh token that only dies unused; this says what is known today.
         """
         until = DatabaseNow() + within
-        lasting = models.Q(grant_type="client_credentials")
+        lasting = models.Q(grant_type__in=OWN_GRANTS)
         renewable = models.Q(token__refresh_token__isnull=False)
         over = (renewable & models.Q(token__refresh_token_expires_at__lte=until)) | (
             ~renewable & models.Q(token__expires_at__lte=until)

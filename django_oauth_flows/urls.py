@@ -45,6 +45,7 @@ urlpatterns = [
     path("connect/<slug:slug>/confirm/", late("connecting.confirm_connect"), name="confirm_connect"),
     # A service may post its answer, without our token: what binds it to the browser is checked in the view.
     path("callback/<slug:slug>/", csrf_exempt(late("callback.callback")), name="callback"),
+    path("device/<oauth_flows_id:request_id>/", late("device.device"), name="device"),
     path("jwks/<slug:slug>/", late("jwks.jwks"), name="jwks"),
     path("connections/<oauth_flows_id:pk>/reconnect/", late("connecting.reconnect"), name="reconnect"),
     path("connections/<oauth_flows_id:pk>/pause/", late("managing.pause"), name="pause"),

@@ -89,9 +89,8 @@ class ConnectionColumns:
 
 def is_renewable(connection: Connection) -> bool:
     """Tell whether a refresh could give the connection a new token."""
-    by_itself = connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS
     return connection.status != Connection.Status.REVOKED and (
-        by_itself or _of_token(connection, "refresh_token") is not None
+        connection.is_own or _of_token(connection, "refresh_token") is not None
     )
 
 

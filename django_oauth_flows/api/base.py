@@ -82,7 +82,7 @@ class OptionalThrottle(ScopedRateThrottle):
 def checked_query(request: Request, shape: type[Serializer[Any]]) -> dict[str, Any]:
     """Return the parameters that an endpoint knows; raise ``ValidationError`` for one that is wrong, or there twice."""
     given = request.query_params
-    if twice := [name for name in shape().fields if len(given.getlist(name)) > 1]:
+    if twice := [name for name in map(str, shape().fields) if len(given.getlist(name)) > 1]:
         raise ValidationError({name: [ErrorDetail(_("Given more than once."), code="repeated")] for name in twice})
     query = shape(data=given.dict())
     query.is_valid(raise_exception=True)

@@ -32,6 +32,7 @@ def operation(
     name: str,
     *,
     answers: Shape | None = None,
+    status: int = 200,
     query: Shape | None = None,
     body: Shape | None = None,
     refusals: tuple[int, ...] = (),
@@ -40,7 +41,7 @@ def operation(
     """Describe the decorated handler: its successful answer, what it takes, and the statuses of its problems."""
     described = Operation(
         name=name,
-        answers={} if answers is None else {200: answers},
+        answers={} if answers is None else {status: answers},
         query=query,
         body=body,
         refusals=tuple(sorted({*EVERYWHERE, *refusals})),

@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from django_oauth_flows.exceptions import (
+    AuthorizationError,
     CannotPersist,
     ConnectionUnusable,
     MissingScopes,
@@ -39,6 +40,7 @@ MAX_TEXT, MAX_ERRORS = 200, 20
 
 STATUSES: tuple[tuple[type[OAuthFlowsError], HTTPStatus], ...] = (
     (ScopeNotAllowed, HTTPStatus.FORBIDDEN),
+    (AuthorizationError, HTTPStatus.CONFLICT),
     (RequestBlocked, HTTPStatus.FORBIDDEN),
     (MissingScopes, HTTPStatus.FORBIDDEN),
     (TokenUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),

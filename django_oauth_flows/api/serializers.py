@@ -16,6 +16,8 @@ MAX_SCOPES, MAX_SCOPE = 100, 200
 PAGE, MAX_PAGE = 50, 200
 SCOPE = r"^[!#-\[\]-~]+$"
 """RFC 6749 §3.3, scope-token."""
+HANDLE = r"^[\u0020-\u007e]*$"
+"""Printable ASCII: what is none of ours is nobody's."""
 
 
 class Moment(serializers.DateTimeField):
@@ -75,7 +77,7 @@ class Closed(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-class StartRequest(Closed):
+class StartDeviceRequest(Closed):
     """What to ask the user for. Without scopes, what the provider's row lists."""
 
     scopes = serializers.ListField(
@@ -85,7 +87,19 @@ class StartRequest(Closed):
         allow_null=True,
         help_text="Some of the provider's `scopes` and `allowed_scopes`.",
     )
+
+
+class StartRequest(StartDeviceRequest):
+    """What to ask the user for, and where to come back to."""
+
     next = Text(required=False, help_text="The path of this site to come back to; anything else is dropped.")
+
+
+class DeviceRequest(Closed):
+    """The handle shows that it was this client that has started; ``action`` says what it wants."""
+
+    handle = Line(HANDLE, max_length=100)
+    action = serializers.ChoiceField(choices=("poll", "cancel", "adopt", "drop"), default="poll")
 
 
 class LabelRequest(Closed):
@@ -171,6 +185,37 @@ class EventState(serializers.Serializer[Any]):
     by = OneOf(("you", "somebody", ""), blank=True)
     correlation_id = serializers.CharField(read_only=True)
     created_at = Moment()
+
+
+class DeviceState(serializers.Serializer[Any]):
+    """A code that waits to be entered on another device."""
+
+    id = serializers.UUIDField(read_only=True, source="request_id")
+    user_code = serializers.CharField(read_only=True)
+    verification_uri = serializers.CharField(read_only=True)
+    verification_uri_complete = serializers.CharField(read_only=True)
+    expires_at = Moment()
+    wait = serializers.IntegerField(read_only=True, help_text="Seconds until it is worth asking again.")
+
+
+class StartedDevice(DeviceState):
+    """What to show to the user, and the handle to ask with; nobody else can."""
+
+    status = OneOf(("pending",))
+    handle = serializers.CharField(read_only=True)
+
+
+class DeviceAnswer(serializers.Serializer[Any]):
+    """How it stands: ``pending`` with what is to be shown, or how it has ended, with the connection if there is one."""
+
+    status = serializers.CharField(read_only=True)
+    id = serializers.UUIDField(required=False)
+    user_code = serializers.CharField(required=False)
+    verification_uri = serializers.CharField(required=False)
+    verification_uri_complete = serializers.CharField(required=False, allow_blank=True)
+    expires_at = serializers.DateTimeField(required=False)
+    wait = serializers.IntegerField(required=False)
+    connection = ConnectionState(required=False)
 
 
 class ConnectUrl(serializers.Serializer[Any]):

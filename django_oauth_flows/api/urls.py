@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.db.transaction import non_atomic_requests
 from django.urls import path, re_path
 
-from django_oauth_flows.api import calls, connections, health, views
+from django_oauth_flows.api import calls, connections, devices, health, views
 from django_oauth_flows.api.base import Nothing
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ urlpatterns = [
     _endpoint("providers/", views.ProviderList, "providers"),
     _endpoint("providers/<slug:slug>/", views.ProviderOne, "provider"),
     _endpoint("providers/<slug:slug>/start/", views.Start, "start"),
+    _endpoint("providers/<slug:slug>/device/", devices.StartDevice, "start_device"),
+    _endpoint("device/<uuid:pk>/", devices.Device, "device"),
     _endpoint("connections/", connections.ConnectionList, "connections"),
     _endpoint("connections/<uuid:pk>/", connections.ConnectionDetail, "connection"),
     _endpoint("connections/<uuid:pk>/disconnect/", connections.Disconnect, "disconnect"),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CREDENTIALED = (
     "token_endpoint",
     "temporary_credential_endpoint",
+    "device_authorization_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",
     "api_base_url",
@@ -198,6 +199,7 @@ COLUMNS = (
     "api_hosts",
     "authorization_endpoint",
     "console_url",
+    "device_authorization_endpoint",
     "identity_source",
     "issuer",
     "label_path",

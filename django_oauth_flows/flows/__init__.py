@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from django_oauth_flows.flows.authenticating import httpx_auth, requests_auth
-    from django_oauth_flows.flows.calling import access_token, client_session, session
+    from django_oauth_flows.flows.calling import access_token, client_session, service_session, session
     from django_oauth_flows.flows.completing import complete_authorization
     from django_oauth_flows.flows.delegating import delegate
+    from django_oauth_flows.flows.devices import (
+        cancel_device_authorization,
+        poll_device_authorization,
+        start_device_authorization,
+    )
     from django_oauth_flows.flows.discovering import add_discovered_provider, discover, rediscover
+    from django_oauth_flows.flows.exchanging import exchange_token
     from django_oauth_flows.flows.fleet import refresh_due
     from django_oauth_flows.flows.importing import import_connection
+    from django_oauth_flows.flows.introspecting import introspect
     from django_oauth_flows.flows.labelling import relabel
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
     from django_oauth_flows.flows.pausing import pause, resume
@@ -52,6 +59,7 @@ _HOMES = {
     "astart_authorization": "twins",
     "atransfer": "twins",
     "client_session": "calling",
+    "cancel_device_authorization": "devices",
     "complete_authorization": "completing",
     "delegate": "delegating",
     "deliver_webhooks": "webhooks",
@@ -59,10 +67,13 @@ _HOMES = {
     "drop_expired_parked": "parking",
     "drop_parked": "parking",
     "drop_parked_of": "parking",
+    "exchange_token": "exchanging",
     "httpx_auth": "authenticating",
     "import_connection": "importing",
+    "introspect": "introspecting",
     "parked": "parking",
     "pause": "pausing",
+    "poll_device_authorization": "devices",
     "prune": "pruning",
     "rediscover": "discovering",
     "redirect_uri": "starting",
@@ -75,10 +86,12 @@ _HOMES = {
     "revoke_all": "revoking",
     "safe_next_url": "returning",
     "session": "calling",
+    "service_session": "calling",
     "settle_restored": "restoring",
     "shares_grant": "sharing",
     "stands_on_shared_grant": "sharing",
     "start_authorization": "starting",
+    "start_device_authorization": "devices",
     "transfer": "transferring",
     "work_off_revocations": "revocations",
 }
@@ -94,6 +107,7 @@ __all__ = [
     "arevoke",
     "astart_authorization",
     "atransfer",
+    "cancel_device_authorization",
     "client_session",
     "complete_authorization",
     "delegate",
@@ -102,10 +116,13 @@ __all__ = [
     "drop_expired_parked",
     "drop_parked",
     "drop_parked_of",
+    "exchange_token",
     "httpx_auth",
     "import_connection",
+    "introspect",
     "parked",
     "pause",
+    "poll_device_authorization",
     "prune",
     "redirect_uri",
     "rediscover",
@@ -117,11 +134,13 @@ __all__ = [
     "revoke",
     "revoke_all",
     "safe_next_url",
+    "service_session",
     "session",
     "settle_restored",
     "shares_grant",
     "stands_on_shared_grant",
     "start_authorization",
+    "start_device_authorization",
     "transfer",
     "work_off_revocations",
 ]

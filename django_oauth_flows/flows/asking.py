@@ -48,13 +48,9 @@ def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float)
     ``in_doubt``, whatever they say, if the answer to the first presentation was lost.
     """
     connection, token = snapshot.connection, snapshot.token
-    own_token = connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS  # nothing of a user's is sent
+    own_token = connection.is_own  # nothing of a user's is sent
     if not own_token and token.configuration_fingerprint != snapshot.configured.fingerprint(connection.parameters):
-        raise ConfigurationError(
-            "The provider's endpoints or client were changed since this account was connected.",
-            code="provider_changed",
-            hint="Undo the change, or let the user reconnect: a token is only sent to the server that issued it.",
-        )
+        raise provider_changed()
     deadline = time.monotonic() + seconds
     try:
         return _as_either_client(snapshot, registration, deadline=deadline)
@@ -66,6 +62,15 @@ def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float)
     except OAuthFlowsError as error:
         error.in_doubt = True  # the first presentation may have been the one that counted, and its answer is gone
         raise
+
+
+def provider_changed() -> ConfigurationError:
+    """Return the error of a token that would go to another server, or by another client, than it came from."""
+    return ConfigurationError(
+        "The provider's endpoints or client were changed since this account was connected.",
+        code="provider_changed",
+        hint="Undo the change, or let the user reconnect: a token is only sent to the server that issued it.",
+    )
 
 
 def _as_either_client(snapshot: Snapshot, registration: ClientRegistration, *, deadline: float) -> TokenResponse:
@@ -91,6 +96,10 @@ def _request(snapshot: Snapshot, registration: ClientRegistration, *, seconds: f
     reach(Failpoint.BEFORE_REQUEST)
     if connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
         return flow.client_credentials(scopes=connection.requested_scopes, dpop_key=_own_key(snapshot.token))
+    if connection.grant_type == Connection.GrantType.JWT_BEARER:
+        return flow.jwt_bearer(
+            scopes=connection.requested_scopes, subject=connection.acts_for, dpop_key=_own_key(snapshot.token)
+        )
     if refresh_token is None:
         raise ConfigurationError("There is no refresh token.", code="provider_misconfigured")
     return flow.refresh(refresh_token, dpop_key=snapshot.token.open("dpop_key"))

@@ -28,6 +28,7 @@ from django_oauth_flows.flows.marking import needs_reauthorization
 from django_oauth_flows.flows.refreshing import reissued, replacement, usable
 from django_oauth_flows.flows.snapshot import check_servable, read
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Token
+from django_oauth_flows.protocol.identity import MAX_SUBJECT_LENGTH
 from django_oauth_flows.protocol.messages import Credentials
 from django_oauth_flows.protocol.session import OAuthSession
 
@@ -80,12 +81,37 @@ def client_session(provider: Provider, *, scopes: Iterable[str] | None = None) -
     (``provider_disabled``) if it would be the first one of a disabled or paused provider; the session raises as
     :func:`session`'s does. RFC 6749 §4.4.
     """
+    wanted = _checked_own(provider, scopes)
+    return OAuthSession(StoredTokenSource(_own_connection(provider, wanted).pk, purpose=""))
+
+
+def service_session(provider: Provider, *, subject: str = "", scopes: Iterable[str] | None = None) -> OAuthSession:
+    """Return a session of a service account: by an assertion signed with the provider's key, one token per subject and scopes.
+
+    ``subject``: the account to act for, where the service lets the site do so (domain-wide delegation); by default, the
+    service account itself. Raises as :func:`client_session` does, and :class:`AuthorizationError` (``subject_invalid``).
+    RFC 7523 §2.1.
+    """
+    wanted = _checked_own(provider, scopes)
+    if len(subject) > MAX_SUBJECT_LENGTH or not subject.isprintable():
+        raise AuthorizationError(
+            f"An account's name must be printable text of at most {MAX_SUBJECT_LENGTH} characters.",
+            code="subject_invalid",
+            hint="Pass the account as the service names it, such as its e-mail address.",
+        )
+    return OAuthSession(
+        StoredTokenSource(_own_connection(provider, wanted, acts_for=subject, by_key=True).pk, purpose="")
+    )
+
+
+def _checked_own(provider: Provider, scopes: Iterable[str] | None) -> tuple[str, ...]:
+    """Return the scopes that the site asks for itself."""
     wanted = provider.scopes if scopes is None else tuple(dict.fromkeys(scopes))
     if any(scope not in {*provider.scopes, *provider.allowed_scopes} for scope in wanted):
         raise ScopeNotAllowed(f"A scope that {provider} does not list was asked for.")
     if provider.protocol != Provider.Protocol.OAUTH2:
         raise ConfigurationError("Client credentials need an OAuth 2 provider.", code="provider_misconfigured")
-    return OAuthSession(StoredTokenSource(_client_connection(provider, wanted).pk, purpose=""))
+    return wanted
 
 
 def at_once(connection_id: UUID, *, min_validity: timedelta = timedelta(0)) -> tuple[Snapshot, Credentials] | None:
@@ -160,7 +186,7 @@ def _credentials(snapshot: Snapshot) -> Credentials:
     try:
         return _opened(snapshot)
     except DecryptionError:
-        if snapshot.connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS:
+        if snapshot.connection.is_own:
             return _opened(reissued(snapshot))
         needs_reauthorization(snapshot, Connection.Reason.UNDECRYPTABLE)
         raise ReauthorizationRequiredError(
@@ -183,9 +209,13 @@ def _opened(snapshot: Snapshot) -> Credentials:
     )
 
 
-def _client_connection(provider: Provider, scopes: tuple[str, ...]) -> Connection:
+def _own_connection(
+    provider: Provider, scopes: tuple[str, ...], *, acts_for: str = "", by_key: bool = False
+) -> Connection:
     """Find or create the connection that holds the site's own token; N callers meet in one row."""
-    subject = hashlib.sha256(json.dumps(sorted(scopes)).encode()).hexdigest()
+    kind = Connection.GrantType.JWT_BEARER if by_key else Connection.GrantType.CLIENT_CREDENTIALS
+    what: list[Any] = [kind, acts_for, sorted(scopes)] if by_key else sorted(scopes)
+    subject = hashlib.sha256(json.dumps(what).encode()).hexdigest()
     key = {"provider": provider, "owner_model": "", "owner_id": "", "parameters_digest": "", "subject": subject}
     rows = Connection.objects.using(router.db_for_write(Connection))  # a replica may not have heard of it yet
     found = rows.select_related("token").filter(**key).first()
@@ -196,11 +226,12 @@ def _client_connection(provider: Provider, scopes: tuple[str, ...]) -> Connectio
         raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
     # One row at a time, each idempotent: N first callers meet without a transaction around them.
     defaults = {
-        "grant_type": Connection.GrantType.CLIENT_CREDENTIALS,
+        "grant_type": kind,
+        "acts_for": acts_for,
         "requested_scopes": scopes,
         "granted_scopes": scopes,
     }
-    label = " ".join(scopes)[:255]
+    label = " ".join(filter(None, (acts_for, *scopes)))[:255]
     connection, is_created = Connection.objects.get_or_create(**key, defaults={**defaults, "label": label})
     ended = Connection.objects.filter(pk=connection.pk).exclude(status=Connection.Status.ACTIVE)
     if is_created:

@@ -16,6 +16,7 @@ from django_oauth_flows.flows.answers import answer_of
 from django_oauth_flows.flows.binding import check_binding, check_standing
 from django_oauth_flows.flows.confirming import remember_login, verify_login
 from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
+from django_oauth_flows.flows.introspecting import with_lifetime
 from django_oauth_flows.flows.parking import is_waiting, park, question
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.storing import store, store_new
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
     from django.db.models import QuerySet
 
-    from django_oauth_flows.protocol.messages import ClientRegistration, Params
+    from django_oauth_flows.protocol.messages import (
+        AuthorizationResponse,
+        ClientRegistration,
+        Params,
+        TokenCredentials,
+        TokenResponse,
+    )
     from django_oauth_flows.protocol.secret import Secret
 
 Outcome = AuthorizationRequest.Outcome
@@ -55,18 +62,18 @@ def complete_authorization(
     """
     state = read_state(params)
     request = _find(state)
-    with _repeatable(request, user):
+    with repeatable(request, user):
         if request.taken_at is None:
             browser = check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
             if AuthorizationRequest.objects.take(request):
                 # The binding has refused anonymous users.
                 return _complete(request, provider_slug, params, user=cast("AbstractBaseUser", user), browser=browser)
             request = _find(state)
-        return _repeat(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
+        return repeat(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
 
 
 @contextmanager
-def _repeatable(request: AuthorizationRequest, user: AbstractBaseUser | AnonymousUser) -> Iterator[None]:
+def repeatable(request: AuthorizationRequest, user: AbstractBaseUser | AnonymousUser) -> Iterator[None]:
     """Tell the user who started ``request``, and nobody else, what to start once more if it fails."""
     try:
         yield
@@ -93,13 +100,20 @@ def _complete(
     browser: Secret,
 ) -> Completion:
     """Complete what this caller has taken, and whatever happens, note how it ended."""
-    try:
+    with ended_on_error(request):
         return _exchange(request, provider_slug, params, user=user, browser=browser)
+
+
+@contextmanager
+def ended_on_error(request: AuthorizationRequest) -> Iterator[None]:
+    """Note on a request that was taken with which code it has failed."""
+    try:
+        yield
     except OAuthFlowsError as error:
-        _fail(request, code=error.code)
+        fail(request, code=error.code)
         raise
     except Exception:
-        _fail(request, code="internal_error")
+        fail(request, code="internal_error")
         raise
 
 
@@ -118,14 +132,27 @@ def _exchange(
     pending = _pending(request, registration, read_state(params))
     response = validate_authorization_response(pending, answer_of(request, params))
     began = time.monotonic()
-    flow = flow_for(registration)
-    tokens = flow.exchange(response)
+    tokens = flow_for(registration).exchange(response)
     reach(Failpoint.CODE_EXCHANGED)
+    return settle(request, response, tokens, user=user, browser=browser, began=began)
+
+
+def settle(
+    request: AuthorizationRequest,
+    response: AuthorizationResponse,
+    tokens: TokenResponse | TokenCredentials,
+    *,
+    user: AbstractBaseUser,
+    browser: Secret,
+    began: float,
+) -> Completion:
+    """Find out whose the new grant is, and keep it; give it back if that fails. ``began``: monotonic, when it was asked for."""
+    registration = response.pending.registration
     grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields, callback=response.extra)
     holding = holding_of(request, Identity(), user=user)
     try:
         claims = verify_login(response, tokens, request, elapsed=time.monotonic() - began)
-        grant = remember_login(grant, claims)
+        grant = with_lifetime(remember_login(grant, claims), registration)
         flow = flow_for(replace(registration, kept=as_variables(grant.extra)))
         identity = flow.identify(grant.credentials, tokens.extra, claims)
         holding = holding_of(request, identity, user=user)
@@ -183,7 +210,7 @@ def _find(state: Secret) -> AuthorizationRequest:
     return request
 
 
-def _repeat(
+def repeat(
     request: AuthorizationRequest,
     *,
     user: AbstractBaseUser | AnonymousUser,
@@ -234,7 +261,7 @@ def _is_other_account(reconnects: Connection | None, identity: Identity) -> bool
     return bool(identity.subject != reconnects.subject)
 
 
-def _fail(request: AuthorizationRequest, *, code: str) -> None:
+def fail(request: AuthorizationRequest, *, code: str) -> None:
     """Close the request, unless its grant was kept; the error that brought us here matters more than one of this."""
     try:
         _row(request).filter(outcome="").update(outcome=Outcome.FAILED, failure=code)

@@ -32,6 +32,8 @@ PINNED = (
     "userinfo_endpoint",
     "jwks_uri",
     "pushed_authorization_request_endpoint",
+    "device_authorization_endpoint",
+    "introspection_endpoint",
     "authorization_response_iss_parameter_supported",
 )
 """The columns that are compared with the issuer's metadata later."""

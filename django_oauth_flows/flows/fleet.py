@@ -24,7 +24,7 @@ from django_oauth_flows.flows.crew import Crew
 from django_oauth_flows.flows.durable import in_callers_transaction
 from django_oauth_flows.flows.lease import free
 from django_oauth_flows.flows.pace import Pace
-from django_oauth_flows.managers import model_label
+from django_oauth_flows.managers import OWN_GRANTS, model_label
 from django_oauth_flows.models import Connection, Provider, Token
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def due(*, provider: Provider | None = None, within: timedelta = timedelta(0)) -
     user_label = model_label(get_user_model())
     return _pickable(provider, within).filter(
         circuit.closed("connection__provider"),
-        Q(refresh_token__isnull=False) | Q(connection__grant_type=Connection.GrantType.CLIENT_CREDENTIALS),
+        Q(refresh_token__isnull=False) | Q(connection__grant_type__in=OWN_GRANTS),
         ~Q(connection__owner_model=user_label, connection__user__is_active=False),
         connection__status=Connection.Status.ACTIVE,
         connection__paused=False,

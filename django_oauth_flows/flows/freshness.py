@@ -107,6 +107,12 @@ def moments(
     return Moments(expires_at, dies_at, earliest(early, keep_alive))
 
 
+def next_refresh(provider: Provider, *, expires_at: datetime, token: Token, now: datetime) -> datetime:
+    """Return when to refresh a renewable token whose expiry has become known, not later than was planned before."""
+    early = _early(expires_at, now=now, margin=timedelta(seconds=provider.refresh_margin))
+    return min(early, token.next_refresh_at) if token.next_refresh_at is not None else early
+
+
 def _early(expires_at: datetime, *, now: datetime, margin: timedelta) -> datetime:
     """Return when to refresh early: the margin, at most a quarter of the lifetime, before expiry."""
     return expires_at - min(margin, max(expires_at - now, timedelta(0)) / 4)

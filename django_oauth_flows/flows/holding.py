@@ -86,14 +86,13 @@ class Neighbours:
 
 def holding_of(request: AuthorizationRequest, identity: Identity, *, user: AbstractBaseUser) -> Holding:
     """Describe the grant that ``request`` (read with the database's ``now``) has brought for ``identity``."""
-    provider, kinds = request.provider, Connection.GrantType
-    oauth1 = provider.protocol == Provider.Protocol.OAUTH1
+    provider = request.provider
     return Holding(
         provider=provider,
         user=user,
         owner_model=request.owner_model,
         owner_id=request.owner_id,
-        grant_type=kinds.TEMPORARY_CREDENTIALS if oauth1 else kinds.AUTHORIZATION_CODE,
+        grant_type=_grant_type(request),
         identity=identity,
         requested_scopes=request.requested_scopes,
         parameters=request.parameters,
@@ -103,6 +102,13 @@ def holding_of(request: AuthorizationRequest, identity: Identity, *, user: Abstr
         actor=user,
         request=request,
     )
+
+
+def _grant_type(request: AuthorizationRequest) -> Connection.GrantType:
+    if request.is_for_device:
+        return Connection.GrantType.DEVICE_CODE
+    oauth1 = request.provider.protocol == Provider.Protocol.OAUTH1
+    return Connection.GrantType.TEMPORARY_CREDENTIALS if oauth1 else Connection.GrantType.AUTHORIZATION_CODE
 
 
 def neighbours(holding: Holding, *, reconnects: Connection | None = None) -> Neighbours:

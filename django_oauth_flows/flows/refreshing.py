@@ -34,6 +34,7 @@ from django_oauth_flows.flows.counting import counted
 from django_oauth_flows.flows.durable import NOTE_LOCK_TIMEOUT, commits_harm_caller, committing, durable_alias
 from django_oauth_flows.flows.freshness import Freshness, refreshed_lately
 from django_oauth_flows.flows.history import logger
+from django_oauth_flows.flows.introspecting import learn_life
 from django_oauth_flows.flows.lease import Lease, acquire, deadline_left, deadline_seconds, lease_seconds
 from django_oauth_flows.flows.marking import mark_refreshed, needs_reauthorization, raise_alarm
 from django_oauth_flows.flows.policy import judge
@@ -139,6 +140,7 @@ def _attempt(lease: Lease, *, seconds: float) -> bool:
         return False
     reach(Failpoint.AFTER_COMMIT)
     mark_refreshed(lease, grant)
+    learn_life(lease, grant, registration)
     return True
 
 

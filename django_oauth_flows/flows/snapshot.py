@@ -45,10 +45,7 @@ class Snapshot:
     @property
     def renewable(self) -> bool:
         """Return whether there is a way to get another access token without the user."""
-        return (
-            self.token.refresh_token is not None
-            or self.connection.grant_type == Connection.GrantType.CLIENT_CREDENTIALS
-        )
+        return self.token.refresh_token is not None or self.connection.is_own
 
     @property
     def rests(self) -> bool:

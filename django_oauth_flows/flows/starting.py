@@ -64,18 +64,49 @@ def start_authorization(
     OAuth 1.0a, which asks for temporary credentials here, and for pushed requests :class:`TokenEndpointError`.
     RFC 6749 §4.1.1, RFC 5849 §2.1, RFC 9126.
     """
+    request, state, browser = described(
+        provider,
+        user=user,
+        session_auth_hash=session_auth_hash,
+        owner=owner,
+        scopes=scopes,
+        reconnect=reconnect,
+        parameters=parameters,
+        next_url=next_url,
+    )
+    request.redirect_uri = redirect_uri(provider, site_url=site_url)
+    if _is_asked_first(provider):
+        make_room(user.pk, provider)  # before the provider is asked for anything
+    pending, authorization_url = flow_for(provider.registration(request.parameters)).start(
+        redirect_uri=request.redirect_uri, scopes=request.requested_scopes, state=state
+    )
+    _seal_pending(request, pending)
+    _remember(request)
+    path = urlsplit(request.redirect_uri).path
+    return StartedAuthorization(authorization_url, browser_cookie(request.pk, browser, path=path))
+
+
+def described(
+    provider: Provider,
+    *,
+    user: AbstractBaseUser,
+    session_auth_hash: str,
+    owner: Model | None,
+    scopes: Iterable[str] | None,
+    reconnect: Connection | None,
+    parameters: Mapping[str, str] | None,
+    next_url: str,
+) -> tuple[AuthorizationRequest, Secret, Secret]:
+    """Return what is asked for, not saved, with its state and what binds the browser, after every check of who may ask for what.
+
+    Raises what :func:`start_authorization` does before anything is sent.
+    """
     if not provider.enabled or provider.paused:
         raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
     owner_model, owner_id = _checked_owner(provider, user=user, owner=owner, reconnect=reconnect)
     wanted = _checked_scopes(provider, scopes, reconnect)
     values = dict(reconnect.parameters if reconnect else _checked_parameters(provider, parameters or {}))
-    callback = redirect_uri(provider, site_url=site_url)
-    if _is_asked_first(provider):
-        _make_room(user.pk, provider)  # before the provider is asked for anything
     state, browser = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(32))
-    pending, authorization_url = flow_for(provider.registration(values)).start(
-        redirect_uri=callback, scopes=wanted, state=state
-    )
     request = AuthorizationRequest(
         id=uuid.uuid4(),
         state_hash=hash_secret(state),
@@ -88,14 +119,11 @@ def start_authorization(
         reconnects=reconnect,
         requested_scopes=wanted,
         parameters=values,
-        redirect_uri=callback,
         next_url=safe_next_url(next_url),
         language=(translation.get_language() or "")[:35],
         configuration_fingerprint=provider.fingerprint(values),
     )
-    _seal_pending(request, pending)
-    _remember(request)
-    return StartedAuthorization(authorization_url, browser_cookie(request.pk, browser, path=urlsplit(callback).path))
+    return request, state, browser
 
 
 def _checked_parameters(provider: Provider, parameters: Mapping[str, str]) -> Mapping[str, str]:
@@ -176,7 +204,7 @@ def _remember(request: AuthorizationRequest) -> None:
         return
     many = _MANY.bound(using=using, user_id=request.user_id, provider_id=request.provider_id)
     if not _REQUEST.run(request, using=using, unless=many):
-        _make_room(request.user_id, request.provider)
+        make_room(request.user_id, request.provider)
         _REQUEST.run(request, using=using)
 
 
@@ -185,7 +213,7 @@ def _is_asked_first(provider: Provider) -> bool:
     return provider.protocol == Provider.Protocol.OAUTH1 or bool(provider.pushed_authorization_request_endpoint)
 
 
-def _make_room(user_id: Any, provider: Provider) -> None:
+def make_room(user_id: Any, provider: Provider) -> None:
     """Keep a flood of starts bounded: expire the oldest pending requests, and refuse when they come too fast."""
     using = router.db_for_write(AuthorizationRequest)
     rows: list[Any] = _RECENT.rows(using=using, user_id=user_id, provider_id=provider.pk)

@@ -78,6 +78,28 @@ class ParkedAuthorization:
 
 
 @dataclass(frozen=True, slots=True)
+class PendingDevice:
+    """A code that waits to be entered on another device: what to show, and when to look again. RFC 8628 §3.3."""
+
+    request_id: UUID
+    provider: Provider
+    connection: Connection | None  # the one that is to be reconnected
+    user_code: str = field(repr=False)
+    verification_uri: str
+    verification_uri_complete: str = field(repr=False)  # with the code in it, for a QR code; "" if there is none
+    expires_at: datetime
+    wait: int  # seconds until the provider may be asked
+
+
+@dataclass(frozen=True, slots=True)
+class StartedDevice:
+    """What to show, and the cookie that binds the browser that may see it."""
+
+    pending: PendingDevice
+    cookie: BrowserCookie
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshResult:
     """How a refresh ended well: ``refreshed`` is False when another worker's fresh token was adopted."""
 

@@ -49,6 +49,10 @@ class AuthorizationRequest(Sealed):
     temporary_token_secret = EncryptedField(context="authorization_request.temporary_token_secret")
     dpop_key = EncryptedField(context="authorization_request.dpop_key")
     kept_answer = EncryptedField(context="authorization_request.kept_answer")  # JSON; came without cookies
+    # RFC 8628: the device code, and what its user is shown, as JSON. Whoever reads the user code could enter it for another.
+    device_authorization = EncryptedField(context="authorization_request.device_authorization")
+    poll_interval = models.PositiveIntegerField(null=True, blank=True)  # seconds between two polls; it only grows
+    next_poll_at = models.DateTimeField(null=True, blank=True)  # one poll at a time, and none before
     configuration_fingerprint = models.CharField(max_length=64)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
@@ -83,6 +87,11 @@ class AuthorizationRequest(Sealed):
 
     def __str__(self) -> str:
         return f"Authorization request {self.pk}"
+
+    @property
+    def is_for_device(self) -> bool:
+        """Return whether its code is entered on another device, instead of coming back in a redirect. RFC 8628."""
+        return self.poll_interval is not None
 
     def sealing_parts(self) -> tuple[str, str, str, str]:
         """Bind the dance's secrets to this row, its owner and provider."""

@@ -12,7 +12,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from django_oauth_flows.fields import ExactTextField, ScopeField
-from django_oauth_flows.managers import ConnectionManager
+from django_oauth_flows.managers import OWN_GRANTS, ConnectionManager
 from django_oauth_flows.models.provider import Provider
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ class Connection(models.Model):
     class GrantType(models.TextChoices):
         AUTHORIZATION_CODE = "authorization_code", _("authorization code")
         TEMPORARY_CREDENTIALS = "temporary_credentials", _("temporary credentials (OAuth 1.0a)")
+        DEVICE_CODE = "device_code", _("code entered on another device")
         CLIENT_CREDENTIALS = "client_credentials", _("client credentials")
+        JWT_BEARER = "jwt_bearer", _("signed assertion (service account)")
         IMPORTED = "imported", _("imported")
 
     class Status(models.TextChoices):
@@ -54,6 +56,9 @@ class Connection(models.Model):
     owner_id = ExactTextField(_("owner id"), max_length=150, blank=True)
     grant_type = models.CharField(_("grant type"), max_length=30, choices=GrantType.choices)
     subject = ExactTextField(_("account id"), max_length=255, null=True, blank=True)
+    acts_for = models.CharField(
+        _("acts for"), max_length=255, blank=True
+    )  # the ``sub`` of a service account's assertions
     label = models.CharField(_("account"), max_length=255, blank=True)
     is_label_own = models.BooleanField(_("named by its owner"), default=False, editable=False)
     requested_scopes = ScopeField(_("requested scopes"))
@@ -94,8 +99,8 @@ class Connection(models.Model):
                 condition=models.Q(status__in=["active", "reauthorization_required", "revoked"]), name="oauth_flows_connection_status",
             ),
             models.CheckConstraint(
-                condition=models.Q(grant_type="client_credentials", owner_model="", owner_id="", user=None)
-                | (~models.Q(grant_type="client_credentials") & models.Q(owner_model__gt="", owner_id__gt="")),
+                condition=models.Q(grant_type__in=OWN_GRANTS, owner_model="", owner_id="", user=None)
+                | (~models.Q(grant_type__in=OWN_GRANTS) & models.Q(owner_model__gt="", owner_id__gt="")),
                 name="oauth_flows_connection_owner",
             ),
         )  # fmt: skip
@@ -111,6 +116,11 @@ class Connection(models.Model):
     def is_active(self) -> bool:
         """Return whether the connection is meant to serve tokens."""
         return self.status == self.Status.ACTIVE and not self.paused
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether this is the site's own grant, which is asked for anew without any user."""
+        return self.grant_type in OWN_GRANTS
 
     @property
     def missing_scopes(self) -> tuple[str, ...]:

@@ -119,7 +119,19 @@ class Provider(Sealed):
         blank=True,
         help_text=_("RFC 9126: if there is one, every authorization request goes there first."),
     )
+    device_authorization_endpoint = models.CharField(
+        _("device authorization endpoint"),
+        max_length=1000,
+        blank=True,
+        help_text=_("RFC 8628: if there is one, users can connect by entering a code on another device."),
+    )
     revocation_endpoint = models.CharField(_("revocation endpoint"), max_length=1000, blank=True)
+    introspection_endpoint = models.CharField(
+        _("introspection endpoint"),
+        max_length=1000,
+        blank=True,
+        help_text=_("RFC 7662: asked how long a new token lives, where the service does not say so with the token."),
+    )
     userinfo_endpoint = models.CharField(_("userinfo endpoint"), max_length=1000, blank=True)
     jwks_uri = models.CharField(
         _("key set"),

@@ -27,7 +27,9 @@ _PLAIN_ENDPOINTS = (
     "token_endpoint",
     "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
+    "device_authorization_endpoint",
     "revocation_endpoint",
+    "introspection_endpoint",
 )
 _REUSABLE = frozenset(
     {"email", "emailaddress", "mail", "upn", "preferredusername", "username", "login", "screenname", "nickname", "name",

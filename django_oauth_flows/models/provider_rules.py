@@ -33,7 +33,9 @@ ENDPOINTS = (
     "token_endpoint",
     "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
+    "device_authorization_endpoint",
     "revocation_endpoint",
+    "introspection_endpoint",
     "userinfo_endpoint",
     "jwks_uri",
 )
@@ -42,7 +44,9 @@ CREDENTIALED_ENDPOINTS = (
     "token_endpoint",
     "pushed_authorization_request_endpoint",
     "temporary_credential_endpoint",
+    "device_authorization_endpoint",
     "revocation_endpoint",
+    "introspection_endpoint",
     "userinfo_endpoint",
     "api_base_url",
 )

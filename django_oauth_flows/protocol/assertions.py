@@ -1,4 +1,4 @@
-"""Assertions by which the client proves that it has a key or a secret, without sending it. RFC 7523 §2.2 and §3."""
+"""Assertions that the client signs: to prove that it has a key or a secret (RFC 7523 §2.2), or as a grant (§2.1)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 from django_oauth_flows.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from django_oauth_flows.protocol.messages import ClientRegistration
+    from collections.abc import Sequence
 
+    from django_oauth_flows.protocol.messages import ClientRegistration
+    from django_oauth_flows.protocol.secret import Secret
+
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 LIFETIME = 60
@@ -36,19 +40,42 @@ def client_assertion(registration: ClientRegistration) -> str:
                 hint="Enter the client secret in the admin.",
             )
         return sign_jwt_with_secret(registration.client_secret, claims)
+    return sign_jwt(_private_key(registration), claims)
+
+
+def grant_assertion(registration: ClientRegistration, *, scopes: Sequence[str], subject: str = "") -> str:
+    """Return a fresh assertion that is exchanged for a token of ``subject``, or of the client itself. RFC 7523 §2.1 and §3.
+
+    Signed with the private key, by which the server knows the client. The scopes are in it as well: some servers look for
+    them nowhere else. Raises :class:`ConfigurationError`: ``provider_misconfigured`` without an issuer or audience,
+    ``private_key_missing``, ``private_key_invalid``.
+    """
+    from django_oauth_flows.protocol.keys import sign_jwt
+
+    dialect = registration.dialect
+    claims = _claims(registration, audience=dialect.assertion_audience)
+    claims |= {"sub": subject or registration.client_id, "scope": registration.scope_separator.join(scopes)}
+    claims |= dict(dialect.assertion_claims)
+    if subject:
+        claims["sub"] = subject
+    said = {name: value for name, value in claims.items() if value != ""}
+    return sign_jwt(_private_key(registration), said, key_id=dialect.assertion_key_id)
+
+
+def _private_key(registration: ClientRegistration) -> Secret:
     if registration.private_key is None:
         raise ConfigurationError(
             f"Provider {registration.name} has no private key.",
             code="private_key_missing",
             hint="Paste a private key in the admin, and register our JWKS address at the service.",
         )
-    return sign_jwt(registration.private_key, claims)
+    return registration.private_key
 
 
-def _claims(registration: ClientRegistration) -> dict[str, Any]:
-    if not registration.server.issuer:
+def _claims(registration: ClientRegistration, *, audience: str = "") -> dict[str, Any]:
+    if not (audience or registration.server.issuer):
         raise ConfigurationError(
-            f"Provider {registration.name} has no issuer to make a client assertion for.",
+            f"Provider {registration.name} has no issuer to make an assertion for.",
             code="provider_misconfigured",
             hint="Enter the service's issuer, exactly as its metadata names it.",
         )
@@ -56,7 +83,7 @@ def _claims(registration: ClientRegistration) -> dict[str, Any]:
     return {
         "iss": registration.client_id,
         "sub": registration.client_id,
-        "aud": registration.server.issuer,
+        "aud": audience or registration.server.issuer,
         "jti": secrets.token_urlsafe(32),
         "iat": now,
         "exp": now + LIFETIME,

@@ -143,6 +143,17 @@ class Dialect:
         None, _second_exchange, "A request that swaps the code's token for a long-lived one at once: an object.",
     )  # fmt: skip
 
+    # Service accounts: assertions as grants (RFC 7523)
+    assertion_audience: str = _key(
+        "", read.template(), "Whom an assertion is for, where that is not the issuer, such as Google's token endpoint.",
+    )  # fmt: skip
+    assertion_claims: Pairs = _key(
+        (), read.claims, 'Further claims of an assertion, such as `box_sub_type`; "" leaves `sub` or `scope` out.',
+    )  # fmt: skip
+    assertion_key_id: str = _key(
+        "", read.template(), "What the service calls the key that signs assertions (`kid`); otherwise, its thumbprint.",
+    )  # fmt: skip
+
     # The token response
     token_response_format: Literal["json", "form"] = _key(
         "json", read.one_of("json", "form"), '"form" also accepts JSON.',

@@ -186,6 +186,13 @@ def labels(key: str, value: Any) -> Pairs:
     return tuple(value.items())
 
 
+def claims(key: str, value: Any) -> Pairs:
+    """Read claims of an assertion: none that decides who makes it, for whom, and for how long."""
+    if reserved := {"iss", "aud", "exp", "iat", "nbf", "jti"}.intersection(name for name, _ in labels(key, value)):
+        raise ValueError(f"{key!r}: {min(reserved)!r} is not yours to set")
+    return tuple(value.items())
+
+
 def headers(*variables: str) -> Callable[[str, Any], Pairs]:
     """Return the reader of free headers; their values may name placeholders and these ``variables``."""
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 _REQUIRED = ("authorization_endpoint", "token_endpoint")
 PUSHED = "pushed_authorization_request_endpoint"
-_OPTIONAL = ("revocation_endpoint", "userinfo_endpoint", "jwks_uri", PUSHED)
+_DEVICE, _INTROSPECTION = "device_authorization_endpoint", "introspection_endpoint"
+_OPTIONAL = ("revocation_endpoint", "userinfo_endpoint", "jwks_uri", PUSHED, _DEVICE, _INTROSPECTION)
 _LONGEST_URL = 1000
 _OURS = ("client_secret_basic", "client_secret_post", "none")
 _NOT_HERE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.FORBIDDEN)
@@ -121,6 +122,8 @@ def _completed(found: Discovered, *, policy: TransportPolicy) -> Discovered:
     server = replace(
         found.server,
         revocation_endpoint=other.revocation_endpoint,
+        introspection_endpoint=found.server.introspection_endpoint or other.introspection_endpoint,
+        device_authorization_endpoint=found.server.device_authorization_endpoint or other.device_authorization_endpoint,
         authorization_response_iss_parameter_supported=sends_iss,
     )
     return replace(found, server=server)

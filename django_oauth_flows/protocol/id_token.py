@@ -68,7 +68,8 @@ def verified_id_token(response: AuthorizationResponse, tokens: TokenResponse, *,
         claims = _signed_claims(tokens.id_token, registration)
         _check_parties(claims, registration)
         _check_times(claims, registration, now=now)
-        _check_nonce(claims, pending.nonce)
+        if not pending.by_device:
+            _check_nonce(claims, pending.nonce)
         _check_login(claims, registration, now=now)
         for name, secret in (("at_hash", tokens.access_token), ("c_hash", response.code)):
             _check_hash(claims, name, secret, registration.dialect.id_token_signed_response_alg)

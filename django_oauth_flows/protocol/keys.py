@@ -55,13 +55,13 @@ def sign_rsa(private_key: Secret, digest: str, message: str) -> str:
     return base64.b64encode(signature).decode()
 
 
-def sign_jwt(private_key: Secret, claims: Mapping[str, Any]) -> str:
-    """Return ``claims`` signed by the algorithm of the key's kind, with its thumbprint as ``kid``. RFC 7515 §3.1.
+def sign_jwt(private_key: Secret, claims: Mapping[str, Any], *, key_id: str = "") -> str:
+    """Return ``claims`` signed by the algorithm of the key's kind; ``key_id`` defaults to its thumbprint. RFC 7515 §3.1.
 
     Raises :class:`ConfigurationError` (``private_key_invalid``) unless the PEM holds an RSA, EC or Ed25519 key.
     """
     key, jwk = _load(private_key), public_jwk(private_key)
-    signing_input = _signing_input({"alg": jwk["alg"], "typ": "JWT", "kid": jwk["kid"]}, claims)
+    signing_input = _signing_input({"alg": jwk["alg"], "typ": "JWT", "kid": key_id or jwk["kid"]}, claims)
     return f"{signing_input}.{_b64(_signature(key, signing_input.encode()))}"
 
 

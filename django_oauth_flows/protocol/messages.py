@@ -30,7 +30,9 @@ class ServerMetadata:
     token_endpoint: str = ""
     temporary_credential_endpoint: str = ""  # RFC 5849 §2.1; OAuth 1.0a only
     pushed_authorization_request_endpoint: str = ""  # RFC 9126 §5; set: every request is pushed
+    device_authorization_endpoint: str = ""  # RFC 8628 §4
     revocation_endpoint: str = ""
+    introspection_endpoint: str = ""  # RFC 7662
     userinfo_endpoint: str = ""
     refresh_endpoint: str = ""  # where it is not the token endpoint
     issuer: str = ""
@@ -181,6 +183,7 @@ class PendingAuthorization:
     nonce: Secret | None = None  # OpenID Connect: ties the ID token to this dance
     dpop_key: Secret | None = None  # what the tokens are going to be bound to, RFC 9449
     temporary_credentials: TemporaryCredentials | None = None
+    by_device: bool = False  # RFC 8628: no redirect has carried a nonce there and back
 
 
 @dataclass(frozen=True, slots=True)

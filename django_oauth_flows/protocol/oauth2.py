@@ -16,10 +16,15 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from oauthlib.oauth2 import BackendApplicationClient, WebApplicationClient
 
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
+from django_oauth_flows.protocol.assertions import GRANT_TYPE as JWT_BEARER_GRANT
+from django_oauth_flows.protocol.assertions import grant_assertion
 from django_oauth_flows.protocol.authorization_request import in_dialect, redirect_uri_of, scope_parameters
 from django_oauth_flows.protocol.bearing import put_constants, put_token
+from django_oauth_flows.protocol.device import GRANT_TYPE as DEVICE_GRANT
+from django_oauth_flows.protocol.device import authorize_device
 from django_oauth_flows.protocol.dpop import blames_proof, new_key, prove, send_proven, thumbprint_of
 from django_oauth_flows.protocol.endpoints import endpoint_of
+from django_oauth_flows.protocol.exchange import exchanged
 from django_oauth_flows.protocol.id_token import wants_id_token
 from django_oauth_flows.protocol.identity import find_identity
 from django_oauth_flows.protocol.identity_document import userinfo_request
@@ -42,8 +47,10 @@ if TYPE_CHECKING:
 
     import requests
 
+    from django_oauth_flows.protocol.device import DeviceAuthorization
     from django_oauth_flows.protocol.dialect import Dialect, SecondExchange
     from django_oauth_flows.protocol.dialect_values import Pairs
+    from django_oauth_flows.protocol.exchange import ExchangedToken, ExchangeRequest
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, TokenResponse
 
 PLAIN = frozenset({"request"})
@@ -131,14 +138,54 @@ class OAuth2Flow:
 
     def client_credentials(self, *, scopes: Sequence[str] = (), dpop_key: Secret | None = None) -> TokenResponse:
         """Ask for a token of the client itself; ``dpop_key``: of the one before. RFC 6749 §4.4."""
-        if not self.registration.dpop_bound_access_tokens:
-            dpop_key = None
-        elif dpop_key is None:
-            dpop_key = new_key()
         body = BackendApplicationClient(self.registration.client_id).prepare_request_body(
             scope=self.registration.scope_separator.join(scopes) or None, include_client_id=False
         )
-        return self._tokens(body, self.registration.dialect.token_parameters, {}, dpop_key=dpop_key)
+        return self._tokens(body, self.registration.dialect.token_parameters, {}, dpop_key=self._bound_to(dpop_key))
+
+    def jwt_bearer(
+        self, *, scopes: Sequence[str] = (), subject: str = "", dpop_key: Secret | None = None
+    ) -> TokenResponse:
+        """Ask for a token of ``subject``, or of the client itself, by an assertion that is made for this request. RFC 7523 §2.1.
+
+        ``dpop_key``: of the one before. The assertion says who the client is: a public one authenticates by nothing else.
+        """
+        registration = self.registration
+        parameters = {
+            "grant_type": JWT_BEARER_GRANT,
+            "assertion": grant_assertion(registration, scopes=scopes, subject=subject),
+        }
+        if scopes:
+            parameters["scope"] = registration.scope_separator.join(scopes)
+        is_known = registration.token_endpoint_auth_method != "none"
+        return self._tokens(
+            urlencode(parameters),
+            registration.dialect.token_parameters,
+            {},
+            authenticates=is_known,
+            dpop_key=self._bound_to(dpop_key),
+        )
+
+    def exchange_token(self, subject_token: Secret, asked: ExchangeRequest) -> ExchangedToken:
+        """Swap an access token for one that is meant for others. RFC 8693 §2.1."""
+        tokens = self._tokens(urlencode(asked.parameters(self.registration, subject_token)), (), {})
+        return exchanged(tokens, asked)
+
+    def authorize_device(self, *, scopes: Sequence[str]) -> DeviceAuthorization:
+        """Ask for a code that the user enters on another device. RFC 8628 §3.1."""
+        registration, dialect = self.registration, self.registration.dialect
+        asked = list(scope_parameters(scopes, registration.scope_separator, dialect).items())
+        return authorize_device(registration, scopes=asked, resources=_resources(dialect))
+
+    def device_tokens(self, device_code: Secret) -> TokenResponse:
+        """Ask once whether the user has entered the code. RFC 8628 §3.4.
+
+        Raises :class:`TokenEndpointError`, whose ``error`` says what to do: ``authorization_pending``, ``slow_down``, ….
+        """
+        dialect = self.registration.dialect
+        body = urlencode([("grant_type", DEVICE_GRANT), ("device_code", device_code.reveal())])
+        tokens = self._tokens(body, dialect.token_parameters, {}, dpop_key=self._bound_to(None))
+        return tokens if dialect.second_exchange is None else self._swapped(tokens, dialect.second_exchange)
 
     def revoke(
         self, token: Secret, *, hint: Literal["refresh_token", "access_token"], dpop_key: Secret | None = None
@@ -222,6 +269,12 @@ class OAuth2Flow:
         put_token(prepared, self.registration, credentials, scheme=scheme)
         if self.registration.quirk and self.registration.quirk.api_request:
             self.registration.quirk.api_request(self.registration, prepared, credentials)
+
+    def _bound_to(self, key: Secret | None) -> Secret | None:
+        """Return what new tokens are to be bound to: ``key``, or a new one; nothing at a server that binds none."""
+        if not self.registration.dpop_bound_access_tokens:
+            return None
+        return new_key() if key is None else key
 
     def _challenge(self, client: WebApplicationClient) -> tuple[Secret | None, dict[str, str]]:
         """Return a new PKCE verifier and the parameters that commit to it; none where PKCE is off."""

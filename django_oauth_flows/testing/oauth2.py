@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from django_oauth_flows.testing.server import Received
 
 
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+
+
 def canary(kind: str) -> str:
     """Return a secret that a scan for ``canary_`` finds wherever it turns up."""
     return f"canary_{kind}_{secrets.token_hex(16)}"
@@ -50,6 +56,18 @@ class FakeGrant:
     refresh: dict[str, float] = field(default_factory=dict)  # token → when it was rotated away, 0 while current
 
 
+@dataclass(slots=True)
+class FakeDevice:
+    """One code that waits to be entered."""
+
+    user_code: str
+    scopes: str
+    interval: float
+    expires_at: float  # monotonic, as is the next one
+    polled_at: float = 0.0
+    decision: str = ""  # "approved", or "access_denied"
+
+
 class OAuth2Server:
     """State and switches of one authorization server."""
 
@@ -59,6 +77,7 @@ class OAuth2Server:
         self.client_secret = canary("client_secret")
         self.public = False
         self.client_jwk: dict[str, str] | None = None  # the public key that client assertions are verified with
+        self.assertion_audience = ""  # whom assertions that are grants must be for, if not the issuer
         self._assertions: set[str] = set()
         self.client_certificate = b""  # as DER: what the client has to show instead of anything else, RFC 8705
         self.binds_to_certificate = False
@@ -83,6 +102,10 @@ class OAuth2Server:
         self.id_token: Callable[[FakeGrant, str, str], str | None] | None = None  # for a grant, access token and code
         self.grants: list[FakeGrant] = []
         self._codes: dict[str, dict[str, str]] = {}
+        self.device_interval: Any = 5  # what is said; a poll that comes sooner is told to slow down, whatever is said
+        self.device_expires_in: Any = 1800
+        self.change_device: Callable[[dict[str, Any]], None] = lambda _: None  # edits what the device is answered
+        self.devices: dict[str, FakeDevice] = {}  # by device code
 
     def authorize(self, request: Received) -> Answer:
         """Redirect back at once, as if the user had consented (or denied)."""
@@ -119,9 +142,10 @@ class OAuth2Server:
         return Answer(201, {"request_uri": request_uri, "expires_in": 60})
 
     def token(self, request: Received) -> Answer:
-        """Answer the three grants of RFC 6749 that the package uses."""
+        """Answer the grants that the package uses."""
         form = request.form
-        if self._client(request, form) is not True:
+        by_assertion = form.get("grant_type") == JWT_BEARER and not request.headers.get("authorization")
+        if not by_assertion and self._client(request, form) is not True:
             return Answer(401, {"error": "invalid_client"})
         try:
             key = self._proven(request)
@@ -131,6 +155,34 @@ class OAuth2Server:
         if self.binds_to_certificate and answer.status == 200:  # noqa: PLR2004
             self._grant_with(answer.body["access_token"]).certificate = request.certificate
         return replace(answer, headers={**answer.headers, **self.dpop.headers(key)}) if key else answer
+
+    def device(self, request: Received) -> Answer:
+        """Give out a code to be entered on another device. RFC 8628 §3.2."""
+        form = request.form
+        if self._client(request, form) is not True:
+            return Answer(401, {"error": "invalid_client"})
+        if form.get("client_id") != self.client_id:
+            return Answer(400, {"error": "invalid_request"})
+        user_code = "-".join("".join(secrets.choice("BCDFGHJKLMNPQRSTVWXZ") for _ in range(4)) for _ in range(2))
+        page = f"{self.issuer}/activate"
+        body: dict[str, Any] = {
+            "device_code": canary("device_code"),
+            "user_code": user_code,
+            "verification_uri": page,
+            "verification_uri_complete": f"{page}?user_code={user_code}",
+            "expires_in": self.device_expires_in,
+            "interval": self.device_interval,
+        }
+        interval = self.device_interval if isinstance(self.device_interval, (int, float)) else 5
+        lifetime = self.device_expires_in if isinstance(self.device_expires_in, (int, float)) else 1800
+        known = FakeDevice(user_code, form.get("scope", ""), interval, time.monotonic() + lifetime)
+        self.devices[body["device_code"]] = known
+        self.change_device(body)
+        return Answer(200, body)
+
+    def decide(self, user_code: str, decision: str = "approved") -> None:
+        """Enter a user code, as if on another device, and approve, or decide for ``access_denied``."""
+        next(device for device in self.devices.values() if device.user_code == user_code).decision = decision
 
     def revoke(self, request: Received) -> Answer:
         """Revoke a token, or its whole grant. RFC 7009."""
@@ -195,42 +247,47 @@ class OAuth2Server:
 
     def _asserts(self, form: dict[str, str]) -> bool:
         """Verify a client assertion: made by the client, for this issuer alone, for once, and for a minute. RFC 7523 §3."""
+        claims = self._claims(form["client_assertion"], audience=self.issuer)
+        known = form.get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        return claims is not None and known and claims["sub"] == self.client_id == form.get("client_id")
+
+    def _claims(self, assertion: str, *, audience: str) -> dict[str, Any] | None:
+        """Return the claims of an assertion that the client has made for ``audience`` alone, for once; None for another."""
         import jwt
 
-        assertion = form["client_assertion"]
         key = self.client_secret if self.client_jwk is None else jwt.PyJWK(self.client_jwk).key
         algorithms = ["HS256"] if self.client_jwk is None else [self.client_jwk["alg"]]
         try:
-            claims = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 assertion,
                 key,
                 algorithms=algorithms,
-                audience=self.issuer,
+                audience=audience,
                 issuer=self.client_id,
                 options={"require": ["iss", "sub", "aud", "jti", "iat", "exp"], "strict_aud": True},
             )
         except jwt.InvalidTokenError:
-            return False
+            return None
         is_new = claims["jti"] not in self._assertions
         self._assertions.add(claims["jti"])
-        known = form.get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
         is_short = claims["exp"] - claims["iat"] <= 60  # noqa: PLR2004 - seconds
-        return is_new and known and is_short and claims["sub"] == self.client_id == form.get("client_id")
+        return claims if is_new and is_short else None
 
     def _proven(self, request: Received) -> str:
         """Return the thumbprint of the key that a request is proven with, "" for none where none is required."""
         return self.dpop.check(request) if self.requires_dpop or "dpop" in request.headers else ""
 
     def _granted(self, form: dict[str, str], key: str) -> Answer:
-        match form.get("grant_type"):
-            case "authorization_code":
-                return self._by_code(form, key)
-            case "refresh_token":
-                return self._by_refresh_token(form, key)
-            case "client_credentials":
-                grant = FakeGrant(form.get("scope", ""), "client", jkt=key)
-                self.grants.append(grant)
-                return self._tokens(grant, refreshable=False)
+        answers = {
+            "authorization_code": self._by_code,
+            "refresh_token": self._by_refresh_token,
+            "client_credentials": self._for_client,
+            DEVICE_CODE: self._by_device_code,
+            JWT_BEARER: self._by_assertion,
+            TOKEN_EXCHANGE: self._by_token,
+        }
+        if (act := answers.get(form.get("grant_type", ""))) is not None:
+            return act(form, key)
         return Answer(400, {"error": "unsupported_grant_type"})
 
     def _by_code(self, form: dict[str, str], key: str) -> Answer:
@@ -246,6 +303,64 @@ class OAuth2Server:
         grant = FakeGrant(scopes, self.subject, nonce=asked.get("nonce", ""), jkt=key)
         self.grants.append(grant)
         return self._tokens(grant, refreshable=self.issues_refresh_tokens, for_code=form["code"])
+
+    def _by_assertion(self, form: dict[str, str], key: str) -> Answer:
+        """Answer an assertion of the client that is signed with its key. RFC 7523 §3.1."""
+        claims = self._claims(form.get("assertion", ""), audience=self.assertion_audience or self.issuer)
+        if claims is None or self.client_jwk is None:
+            return Answer(400, {"error": "invalid_grant"})
+        grant = FakeGrant(str(claims.get("scope", "")), str(claims["sub"]), jkt=key)
+        self.grants.append(grant)
+        return self._tokens(grant, refreshable=False)
+
+    def _by_token(self, form: dict[str, str], key: str) -> Answer:
+        """Swap an access token of ours for one that is meant for others. RFC 8693 §2.2."""
+        if form.get("subject_token_type") != ACCESS_TOKEN:
+            return Answer(400, {"error": "invalid_request"})
+        present = self.grant_of(form.get("subject_token", ""))
+        if present is None:
+            return Answer(400, {"error": "invalid_request"})
+        grant = FakeGrant(form.get("scope", present.scopes), present.subject, jkt=key)
+        self.grants.append(grant)
+        answer = self._tokens(grant, refreshable=False)
+        assert isinstance(answer.body, dict)  # noqa: S101 - made just now
+        answer.body["issued_token_type"] = ACCESS_TOKEN
+        return answer
+
+    def introspect(self, request: Received) -> Answer:
+        """Say what an access token is worth. RFC 7662 §2.2."""
+        form = request.form
+        if self._client(request, form) is not True:
+            return Answer(401, {"error": "invalid_client"})
+        grant, now = self.grant_of(form.get("token", "")), time.time()
+        if grant is None:
+            return Answer(200, {"active": False})
+        left = grant.access[form["token"]] - time.monotonic()
+        return Answer(200, {"active": True, "scope": grant.scopes, "exp": int(now + left), "iat": int(now)})
+
+    def _for_client(self, form: dict[str, str], key: str) -> Answer:
+        grant = FakeGrant(form.get("scope", ""), "client", jkt=key)
+        self.grants.append(grant)
+        return self._tokens(grant, refreshable=False)
+
+    def _by_device_code(self, form: dict[str, str], key: str) -> Answer:
+        """Answer one poll. RFC 8628 §3.5."""
+        now, device = time.monotonic(), self.devices.get(form.get("device_code", ""))
+        if device is None:
+            return Answer(400, {"error": "invalid_grant"})
+        if now >= device.expires_at:
+            return Answer(400, {"error": "expired_token"})
+        is_early, device.polled_at = bool(device.polled_at) and now - device.polled_at < device.interval, now
+        if is_early:
+            device.interval += 5
+            return Answer(400, {"error": "slow_down"})
+        if device.decision != "approved":
+            return Answer(400, {"error": device.decision or "authorization_pending"})
+        del self.devices[form["device_code"]]
+        scopes = device.scopes if self.granted_scopes is None else self.granted_scopes
+        grant = FakeGrant(scopes, self.subject, jkt=key)
+        self.grants.append(grant)
+        return self._tokens(grant, refreshable=self.issues_refresh_tokens)
 
     def _challenge(self, verifier: str) -> str | None:
         """Return the challenge that a verifier answers. RFC 7636 §4.6."""

@@ -18,6 +18,7 @@ URLS = {
     "token_endpoint": "token",
     "pushed_authorization_request_endpoint": "par",
     "temporary_credential_endpoint": "temporary",
+    "device_authorization_endpoint": "device",
     "revocation_endpoint": "revoke",
     "userinfo_endpoint": "userinfo",
 }

@@ -49,6 +49,7 @@ class Player(Played):
         act: dict[str, Callable[[Received], Answer]] = {
             "authorize": self._authorize1 if self.oauth1 else self._authorize,
             "par": self._push,
+            "device": self._device,
             "token": self._token1 if self.oauth1 else self._token,
             "refresh_endpoint": self._token,
             "second_exchange": self._token,
@@ -83,6 +84,14 @@ class Player(Played):
         headers = self._authenticated(request, plain, needed=True)
         self._demand_request(asked, plain)
         return self._fake.oauth2.push(replace(request, headers=headers, body=urlencode(plain).encode()))
+
+    def _device(self, request: Received) -> Answer:
+        names, asked = dict(self.dialect.authorization_parameter_names), request.form
+        client = {k: v for k, v in self.dialect.token_parameter_names if k in ("client_id", "client_secret")}
+        plain = {self._original(name, {**names, **client}): value for name, value in asked.items()}
+        headers = self._authenticated(request, plain, needed=True)
+        plain["scope"] = " ".join(_split(plain.get("scope", ""), self._given.get("scope_separator") or " "))
+        return self._fake.oauth2.device(replace(request, headers=headers, body=urlencode(plain).encode()))
 
     def _demand_request(self, asked: Mapping[str, str], plain: dict[str, str]) -> None:
         """Demand an authorization request in the dialect; leave the RFC's in ``plain``, without its response mode."""

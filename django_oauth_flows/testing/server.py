@@ -56,7 +56,7 @@ class FakeProvider:
 
     ``oauth2``, ``oauth1`` and ``openid`` hold the servers' state and switches (lifetimes, rotation, grace, denial, identity);
     ``script(endpoint, fault, …)`` decides how the next requests to an endpoint are answered; ``with fake.down():`` nobody is;
-    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``par``, ``token``, ``revoke``, ``userinfo``,
+    ``requests`` and ``count`` tell what arrived. Endpoints: ``authorize``, ``par``, ``device``, ``introspect``, ``token``, ``revoke``, ``userinfo``,
     ``jwks``, ``discovery``, ``metadata``, ``temporary``, ``authorize1``,
     ``token1``, ``revoke1``, ``api``.
     """
@@ -79,6 +79,8 @@ class FakeProvider:
         self._routes: dict[str, tuple[str, Callable[[Received], Answer]]] = {
             "/authorize": ("authorize", self.oauth2.authorize),
             "/par": ("par", self.oauth2.push),
+            "/device": ("device", self.oauth2.device),
+            "/introspect": ("introspect", self.oauth2.introspect),
             "/token": ("token", self.oauth2.token),
             "/revoke": ("revoke", self.oauth2.revoke),
             "/userinfo": ("userinfo", self.openid.userinfo),

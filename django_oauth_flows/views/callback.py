@@ -85,7 +85,7 @@ def callback(request: HttpRequest, *, slug: str, answer: Secret) -> HttpResponse
         session_auth_hash=session_auth_hash(request),
         cookies=request.COOKIES,
     )
-    return _go_on(request, completion)
+    return go_on(request, completion)
 
 
 def _come_back(request: HttpRequest, params: list[tuple[str, str]], *, handle: Secret) -> HttpResponse:
@@ -105,7 +105,8 @@ def _lacks_strict_session(request: HttpRequest, params: list[tuple[str, str]]) -
     return is_strict and not request.user.is_authenticated and all(name != HANDLE for name, _ in params)
 
 
-def _go_on(request: HttpRequest, completion: Completion) -> HttpResponse:
+def go_on(request: HttpRequest, completion: Completion) -> HttpResponse:
+    """Lead on to the page that a completion calls for; the cookie of this page has served."""
     if completion.kind == "in_progress":
         return page(request, "in_progress.html", {}, status=202)
     if completion.cookie is not None:  # the user has to be asked first

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.http import Http404, HttpResponseRedirect
+from django.urls import reverse
 
 from django_oauth_flows import flows
 from django_oauth_flows.forms import parameter_fields, read_parameters, scopes_to_ask_for
@@ -73,10 +74,7 @@ def connect(request: HttpRequest, slug: str) -> HttpResponse:
     if parameters is None:
         return SeeOther(confirmation_url(slug, request.POST))
     scopes = request.POST.get("scopes", "").split() or None
-    started = flows.start_authorization(
-        provider, scopes=scopes, owner=owner, parameters=parameters, **_starter(request)
-    )
-    return _to_provider(request, provider, started)
+    return _begin(request, provider, scopes=scopes, owner=owner, parameters=parameters)
 
 
 @members_only("POST", after_login=to_connections)
@@ -85,8 +83,7 @@ def reconnect(request: HttpRequest, pk: UUID) -> HttpResponse:
     connection = manageable_connection(request, pk)
     wanted = " ".join(request.POST.getlist("scopes")).split()
     scopes = scopes_to_ask_for(connection.provider, wanted, connection) or None
-    started = flows.start_authorization(connection.provider, reconnect=connection, scopes=scopes, **_starter(request))
-    return _to_provider(request, connection.provider, started)
+    return _begin(request, connection.provider, reconnect=connection, scopes=scopes)
 
 
 def visible_provider(request: HttpRequest, slug: str) -> Provider:
@@ -128,15 +125,22 @@ def _present(provider: Provider, owner: Model) -> Connection | None:
     return present.order_by("-authorized_at").first()
 
 
-def _starter(request: HttpRequest) -> dict[str, Any]:
-    # A Host header may only name the site if Django has checked it against real names.
-    trusted = "*" not in settings.ALLOWED_HOSTS
-    return {
+def _begin(request: HttpRequest, provider: Provider, **what: Any) -> HttpResponse:
+    """Start in the way that the form names; a provider without a page for browsers has one way only."""
+    what |= {
         "user": request.user,
         "session_auth_hash": session_auth_hash(request),
-        "site_url": f"{request.scheme}://{request.get_host()}" if trusted else "",
         "next_url": landing_of(request),
     }
+    if request.POST.get("way") == "device" or not provider.authorization_endpoint:
+        waiting = flows.start_device_authorization(provider, **what)
+        response = SeeOther(reverse("oauth_flows:device", args=[waiting.pending.request_id]))
+        set_cookie(request, response, waiting.cookie)
+        return response
+    # A Host header may only name the site if Django has checked it against real names.
+    trusted = "*" not in settings.ALLOWED_HOSTS
+    site_url = f"{request.scheme}://{request.get_host()}" if trusted else ""
+    return _to_provider(request, provider, flows.start_authorization(provider, site_url=site_url, **what))
 
 
 def _to_provider(request: HttpRequest, provider: Provider, started: StartedAuthorization) -> HttpResponse:

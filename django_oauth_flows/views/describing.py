@@ -55,7 +55,8 @@ def _describe(request: HttpRequest, row: Any, *, is_shared: bool) -> None:
     has_outlook = token is not None and row.health not in ("broken", "ended") and not row.is_stopped
     row.outlook = outlook(row, token) if has_outlook and token is not None else None
     row.may_manage = allows(request.user, "manage", row)
-    is_reachable = provider.enabled and bool(provider.authorization_endpoint) and not provider.paused
+    ways = provider.authorization_endpoint or provider.device_authorization_endpoint
+    is_reachable = provider.enabled and bool(ways) and not provider.paused
     row.may_connect = row.may_manage and is_reachable and allows(request.user, "use", provider)
     row.may_reconnect = row.may_manage and is_reachable and not row.paused
     row.more = permissions(provider, _not_yet_asked_for(row)) if row.may_reconnect else []

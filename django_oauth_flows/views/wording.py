@@ -50,6 +50,11 @@ EXPLANATIONS: dict[str, Explanation] = {
         again=False,
     ),
     "decrypt_failed": Explanation(_("Stored access data can no longer be read."), _ASK_STAFF, again=False),
+    "device_authorization_failed": Explanation(
+        _("The service gave out no code to be entered on another device."),
+        _("Connect in this browser if you can, or tell the site's staff the number below."),
+    ),
+    "device_code_expired": Explanation(_("The code was not entered in time."), _AGAIN),
     "identity_unavailable": Explanation(
         _("The service did not say which account this is, so nothing was connected."),
         _("Start again. If it happens again, tell the site's staff the number below."),

@@ -143,6 +143,21 @@ def test_the_page_while_another_request_is_at_it(window: Window, provider: Provi
     window.examine("in-progress")
 
 
+def test_the_page_that_shows_a_code_for_another_device(window: Window, fake: FakeProvider) -> None:
+    fake.oauth2.device_interval = 0
+    make_provider(fake, device_authorization_endpoint=f"{fake.url}/device")
+    window.open("/oauth/")
+    window.examine("connections-device")
+    window.press("Connect Fake with another device")
+    (device,) = fake.oauth2.devices.values()
+    assert device.user_code in window.text
+    assert window.page.get_by_role("img", name="QR code").is_visible()
+    window.examine("device")
+    fake.oauth2.decide(device.user_code)
+    window.page.wait_for_url("**/oauth/", timeout=30_000)  # it has looked by itself
+    assert "Working." in window.text
+
+
 def test_the_page_of_a_misconfigured_provider(window: Window, fake: FakeProvider) -> None:
     make_provider(fake, token_endpoint_auth_method="client_secret_basic", authorization_endpoint="ftp://x")
     window.open("/oauth/")

@@ -86,6 +86,8 @@ def test_every_sealed_column_that_is_ever_filled_holds_ciphertext(
     make_provider(fake, slug="poster", response_mode="form_post")
     _, form = posted_form(browser.post("/oauth/connect/poster/")["Location"])
     browser.post("/oauth/callback/poster/", urlencode(form), content_type="application/x-www-form-urlencoded")
+    make_provider(fake, slug="device", device_authorization_endpoint=f"{fake.url}/device")
+    browser.post("/oauth/connect/device/", {"way": "device"})
     assert walk(browser, provider)["Location"].startswith("/oauth/parked/")
     fake.script("revoke", Answer(503), Answer(503))
     fake.script("revoke1", Answer(503))

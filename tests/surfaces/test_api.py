@@ -574,7 +574,7 @@ def test_no_scopes_means_the_providers(browser: Client, provider: Provider) -> N
 # What comes out
 
 
-@pytest.mark.security("P02")
+@pytest.mark.security("P02", "P09")
 def test_no_answer_holds_a_secret_or_its_ciphertext(
     browser: Client, provider: Provider, connection: Connection, oauth1_connection: Connection
 ) -> None:
@@ -588,7 +588,13 @@ def test_no_answer_holds_a_secret_or_its_ciphertext(
     secrets = [connection.token.open("access_token"), connection.token.open("refresh_token")]
     secrets += [oauth1_connection.token.open("token_secret"), provider.open("client_secret")]
     Provider.objects.update(delegated_calls=["GET,POST,PUT,PATCH,DELETE /**"])
-    names = {pattern.name for pattern in urls.urlpatterns if pattern.name} - {"provider", "start", "health", "schema"}
+    names = {pattern.name for pattern in urls.urlpatterns if pattern.name} - {
+        "provider",
+        "start",
+        "start_device",
+        "health",
+        "schema",
+    }
     walked = [address(name, row) for name in sorted(names - {"providers"}) for row in (connection, oauth1_connection)]
     walked += [
         PROVIDERS,
@@ -645,17 +651,53 @@ def test_every_refusal_is_a_problem_document(browser: Client, provider: Provider
     problem(post(browser, start_url(), {"scopes": ["no"]}), 403, "scope_not_allowed")
 
 
-@pytest.mark.security("P07")
+@pytest.mark.security("P07", "A11")
+@pytest.mark.parametrize(
+    ("scope", "method", "what"),
+    [
+        ("read", "get", "connections"),
+        ("read", "get", "events"),
+        ("change", "patch", "connection"),
+        ("disconnect", "post", "disconnect"),
+        ("call", "get", "call"),
+        ("start", "post", "start"),
+    ],
+)
 def test_a_site_may_throttle_each_endpoint_by_name(
-    browser: Client, provider: Provider, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    *, browser: Client, connection: Connection, monkeypatch: pytest.MonkeyPatch, scope: str, method: str, what: str
 ) -> None:
-    monkeypatch.setattr(api_settings, "DEFAULT_THROTTLE_RATES", {"oauth_flows_start": "2/hour"})
-    statuses = [post(browser, start_url(), {}).status_code for _ in range(3)]
-    assert statuses == [200, 200, 429]
-    refused = post(browser, start_url(), {})
-    problem(refused, 429, "throttled")
-    assert 0 < int(refused["Retry-After"]) <= 3600
-    assert browser.get(CONNECTIONS).status_code == 200
+    Provider.objects.update(delegated_calls=["GET /**"])
+    url = start_url() if what == "start" else address(what, connection)
+    monkeypatch.setattr(api_settings, "DEFAULT_THROTTLE_RATES", {f"oauth_flows_{scope}": "2/hour"})
+    body = {} if method == "get" else {"data": "{}", "content_type": "application/json"}
+    answers = [getattr(browser, method)(url, **body) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    problem(answers[2], 429, "throttled")
+    assert 0 < int(answers[2]["Retry-After"]) <= 3600
+    other = CONNECTIONS if scope != "read" else address("call", connection)
+    assert browser.get(other).status_code == 200
+
+
+@pytest.mark.security("A01", "D01")
+def test_a_start_or_disconnect_by_get_does_not_exist(
+    browser: Client, provider: Provider, connection: Connection
+) -> None:
+    for url in (start_url(), disconnecting(connection)):
+        for method in ("GET", "HEAD", "PUT", "DELETE"):
+            answer = browser.generic(method, f"{url}?_method=POST", headers={"X-HTTP-Method-Override": "POST"})
+            assert answer.status_code == 405
+    assert Connection.objects.get().status == "active"
+    assert not AuthorizationRequest.objects.exists()
+
+
+@pytest.mark.security("P05")
+def test_no_other_site_is_let_in_by_a_header(browser: Client, provider: Provider, connection: Connection) -> None:
+    Provider.objects.update(delegated_calls=["GET /**"])
+    urls_ = [CONNECTIONS, address("call", connection), "/oauth/callback/fake/?code=x&state=y", "/api/oauth/v1/nothing/"]
+    for url in urls_:
+        for method in ("GET", "OPTIONS"):
+            answer = browser.generic(method, url, headers={"Origin": "https://evil.example"})
+            assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,13 +12,13 @@ import pytest
 from django.conf import settings as site
 from django.core.cache import cache
 from django.core.management import call_command
-from django.test import Client
 
 from django_oauth_flows.models import Provider
 from django_oauth_flows.testing.factories import make_connection
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.test import Client
     from pytest_django.live_server_helper import LiveServer
 
     from django_oauth_flows.testing import FakeProvider

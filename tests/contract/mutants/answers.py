@@ -77,8 +77,8 @@ ANSWERS = (
     ),
     mutant(
         "T22", "other scopes are another token", "flows/calling.py",
-        "subject = hashlib.sha256(json.dumps(sorted(scopes)).encode()).hexdigest()",
-        "subject = hashlib.sha256(json.dumps([]).encode()).hexdigest()",
+        "what: list[Any] = [kind, acts_for, sorted(scopes)] if by_key else sorted(scopes)",
+        "what: list[Any] = [kind, acts_for] if by_key else []",
         "flows/test_client_sessions.py::test_other_scopes_are_another_token_and_their_order_is_not",
     ),
     mutant(

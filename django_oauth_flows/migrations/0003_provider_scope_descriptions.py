@@ -6,7 +6,6 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("oauth_flows", "0002_api"),
-        ("oauth_flows", "0003_client_certificates"),
     ]
 
     operations = [
