@@ -32,9 +32,9 @@ def connection_required(provider_slug: str, *, scopes: Iterable[str] = ()) -> Ca
     """Call the view only with a usable connection of the logged-in user, as ``request.oauth_connection``.
 
     Anonymous users are sent to log in; users without a connection that has ``scopes`` and can serve a token to a page
-    that asks them to connect, and from there back to this view. A request that changes something is not repeated: it comes
-    back to the connections page. Where the provider is disabled or paused, or the user has paused their only connection,
-    an error page says so. Works for ``async def`` views, too.
+    that asks them to connect, and from there back to this view. The provider's required scopes are among ``scopes``. A
+    request that changes something is not repeated: it comes back to the connections page. Where the provider is disabled or
+    paused, or the user has paused their only connection, an error page says so. Works for ``async def`` views, too.
     """
     wanted = tuple(scopes)
 
@@ -84,7 +84,8 @@ def find_connection(request: HttpRequest, provider_slug: str, scopes: tuple[str,
     mine = Connection.objects.for_owner(cast("Model", request.user)).active(provider_slug).with_ended()
     present = list(mine.select_related("provider").order_by("-authorized_at"))
     provider = present[0].provider if present else Provider.objects.filter(slug=provider_slug).first()
-    connection = next_usable(present, scopes)
+    wanted = scopes if provider is None else (*scopes, *provider.required_scopes)
+    connection = next_usable(present, wanted)
     if connection is not None and not connection.provider.paused:
         request.oauth_connection = connection  # type: ignore[attr-defined]
         return None
@@ -94,7 +95,7 @@ def find_connection(request: HttpRequest, provider_slug: str, scopes: tuple[str,
     if provider is not None and not present and _rests(request, provider):
         error = Disconnected("You have paused this account.", code="connection_paused")
         return harden(refusal(request, error, about={"slug": provider.slug}))
-    asked = scopes_to_ask_for(provider, scopes, present[0] if present else None) if provider is not None else ()
+    asked = scopes_to_ask_for(provider, wanted, present[0] if present else None) if provider is not None else ()
     back = request.get_full_path() if repeatable else ""
     return redirect(confirmation_url(provider_slug, {"scopes": " ".join(asked), "next": back}))
 

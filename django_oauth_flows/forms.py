@@ -52,8 +52,9 @@ def scopes_to_ask_for(provider: Provider, wanted: Iterable[str], present: Connec
     wanted = tuple(wanted)
     if not wanted:
         return ()
-    allowed = {*provider.scopes, *provider.allowed_scopes}
-    kept = [scope for scope in present.requested_scopes if scope in allowed] if present is not None else []
+    kept = (
+        [scope for scope in present.requested_scopes if scope in provider.known_scopes] if present is not None else []
+    )
     return tuple(dict.fromkeys([*provider.scopes, *kept, *wanted]))
 
 

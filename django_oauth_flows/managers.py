@@ -162,6 +162,17 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         )
         return self.filter(over, ~lasting, status="active", token__isnull=False)
 
+    def lacking_required_scopes(self) -> ConnectionQuerySet:
+        """Keep live grants of users that lack a scope which their provider requires; who requires any is asked at once."""
+        providers = apps.get_model("oauth_flows", "Provider").objects.using(self.db).exclude(required_scopes=())
+        lacking = models.Q(pk__in=())
+        for pk, required in providers.order_by().values_list("pk", "required_scopes"):
+            whole = models.Q()
+            for scope in required:
+                whole &= models.Q(granted_scopes__has=scope)
+            lacking |= models.Q(provider=pk) & ~whole
+        return self.filter(lacking).exclude(status="revoked").exclude(grant_type="client_credentials")
+
     def with_scopes(self, *scopes: str) -> ConnectionQuerySet:
         """Keep grants that include every one of ``scopes``."""
         found = self

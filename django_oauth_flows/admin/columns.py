@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -44,6 +45,16 @@ class ConnectionColumns:
     def missing_scopes_text(self, obj: Connection) -> str:
         """Show scopes as text."""
         return ", ".join(obj.missing_scopes) or "-"
+
+    @admin.display(description=_("lacks of what is required"))
+    def missing_required_scopes_text(self, obj: Connection) -> str:
+        """Show scopes as text."""
+        return ", ".join(obj.missing_required_scopes) or "-"
+
+    @admin.display(description=_("authorization details"))
+    def authorization_details(self, obj: Connection) -> str:
+        """Show them as they were granted."""
+        return json.dumps(obj.authorization_details, ensure_ascii=False) if obj.authorization_details else "-"
 
     @admin.display(description=_("access token expires"), ordering="token__expires_at")
     def expires_at(self, obj: Connection) -> str:

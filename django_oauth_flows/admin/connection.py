@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST
 from django_oauth_flows import flows
 from django_oauth_flows.admin import wording
 from django_oauth_flows.admin.columns import ConnectionColumns, is_renewable
-from django_oauth_flows.admin.filters import EndFilter, ExpiryFilter
+from django_oauth_flows.admin.filters import EndFilter, ExpiryFilter, RequiredScopesFilter
 from django_oauth_flows.admin.history import EventInline, RevocationInline
 from django_oauth_flows.admin.import_form import ImportForm
 from django_oauth_flows.admin.pages import ReadOnlyPages, confirmed
@@ -44,7 +44,7 @@ class ConnectionAdmin(ConnectionColumns, ReadOnlyPages):
 
     list_display = ("provider", "account", "owner", "status", "reason", "expires_at", "last_used_at")
     list_display_links = ("provider", "account")
-    list_filter = ("provider", "status", ExpiryFilter, EndFilter, "grant_type", "paused")
+    list_filter = ("provider", "status", ExpiryFilter, EndFilter, RequiredScopesFilter, "grant_type", "paused")
     list_select_related = ("provider", "user", "token")
     date_hierarchy = None
     actions = ("refresh_selected", "revoke_selected")
@@ -62,6 +62,8 @@ class ConnectionAdmin(ConnectionColumns, ReadOnlyPages):
                     "requested_scopes_text",
                     "granted_scopes_text",
                     "missing_scopes_text",
+                    "missing_required_scopes_text",
+                    "authorization_details",
                     "parameters",
                 )
             },

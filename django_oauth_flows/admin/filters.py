@@ -48,6 +48,21 @@ class ExpiryFilter(admin.SimpleListFilter):
         return queryset
 
 
+class RequiredScopesFilter(admin.SimpleListFilter):
+    """Whether the grant includes what its provider requires today."""
+
+    title = _("required scopes")
+    parameter_name = "required_scopes"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Offer the one that somebody has to do something about."""
+        return [("lacking", _("lacks a required scope"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Compare with the providers as they are now."""
+        return queryset.lacking_required_scopes() if self.value() == "lacking" else queryset
+
+
 class EndFilter(admin.SimpleListFilter):
     """When the connection will need its user, as far as is known today."""
 

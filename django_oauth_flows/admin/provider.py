@@ -64,6 +64,7 @@ class ProviderAdmin(AccessiblePages):
                     "token_endpoint_auth_method",
                     "scopes",
                     "allowed_scopes",
+                    "required_scopes",
                     "scope_descriptions",
                 )
             },
@@ -79,6 +80,7 @@ class ProviderAdmin(AccessiblePages):
                     "temporary_credential_endpoint",
                     "pushed_authorization_request_endpoint",
                     "device_authorization_endpoint",
+                    "offers_device_flow",
                     "revocation_endpoint",
                     "introspection_endpoint",
                     "userinfo_endpoint",

@@ -193,11 +193,7 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
             if until := self.cleaned_data.get("previous_until"):
                 with suppress(DecryptionError):  # what nobody can read, nobody can go on using
                     self.instance.keep_client_secret(until=until)
-        for field, column in SECRET_FIELDS.items():
-            if value := self.cleaned_data.get(field):
-                self.instance.seal(column, Secret(value))
-            elif column in self.cleaned_data.get("cleared", ()):
-                setattr(self.instance, column, None)
+        self._seal()
         moved = self.before is not None and any(self._moved(self.cleaned_data))
         if moved or "second_client_secret" in self.cleaned_data.get("cleared", ()):
             self.instance.second_client_secret = self.instance.second_client_secret_expires_at = None
@@ -205,6 +201,17 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
             self.instance.alarm, self.instance.alarm_at = "", None
         saved: Provider = super().save(commit)
         return saved
+
+    def _seal(self) -> None:
+        for field, column in SECRET_FIELDS.items():
+            if value := self.cleaned_data.get(field):
+                self.instance.seal(column, Secret(value))
+            elif column in self.cleaned_data.get("cleared", ()):
+                setattr(self.instance, column, None)
+            else:
+                continue
+            if column == "private_key":  # what a rotation would go over to has been overtaken
+                self.instance.next_private_key = self.instance.next_private_key_at = None
 
     def _replaces_secret(self, cleaned: dict[str, Any]) -> bool:
         """Tell whether a secret comes or goes: who may choose another one would know it, and could then move a host."""

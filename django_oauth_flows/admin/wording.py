@@ -41,6 +41,7 @@ REFUSALS = {
 DANGERS = {
     "no_pkce": gettext_lazy("without PKCE"),
     "internal": gettext_lazy("internal"),
+    "endpoint_audience": gettext_lazy("assertions for an endpoint"),
     "plaintext": gettext_lazy("PLAINTEXT signatures"),
     "raw_basic_auth": gettext_lazy("unencoded client credentials"),
     "plain_pkce": gettext_lazy("PKCE without a hash"),

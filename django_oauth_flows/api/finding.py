@@ -11,6 +11,8 @@ from rest_framework.exceptions import NotAuthenticated
 from django_oauth_flows import flows
 from django_oauth_flows.api.base import checked_query
 from django_oauth_flows.api.serializers import ConnectionState, OwnerQuery
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.flows.health import health_of
 from django_oauth_flows.managers import allows, find_owner
 from django_oauth_flows.models import Connection, Provider
 
@@ -58,10 +60,9 @@ def usable_provider(request: Request, slug: str) -> Provider:
 def connections() -> QuerySet[Connection]:
     """Return all connections with what is told of each, in one query."""
     renewable = ExpressionWrapper(Q(token__refresh_token__isnull=False), output_field=BooleanField())
-    rows = Connection.objects.select_related("provider")
-    return rows.annotate(
-        renewable=renewable, expires_at=F("token__expires_at"), shares_grant=flows.stands_on_shared_grant()
-    )
+    shares_grant = flows.stands_on_shared_grant()
+    rows = Connection.objects.select_related("provider", "token").annotate(now=DatabaseNow())
+    return rows.annotate(renewable=renewable, expires_at=F("token__expires_at"), shares_grant=shares_grant)
 
 
 def visible_connection(request: Request, pk: UUID) -> Connection:
@@ -74,4 +75,7 @@ def visible_connection(request: Request, pk: UUID) -> Connection:
 
 def states(rows: Iterable[Connection]) -> list[dict[str, Any]]:
     """Return what is told of each."""
-    return list(ConnectionState(list(rows), many=True).data)
+    told = list(rows)
+    for row in told:
+        row.health = health_of(row)  # type: ignore[attr-defined]
+    return list(ConnectionState(told, many=True).data)

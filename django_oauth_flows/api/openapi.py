@@ -60,7 +60,7 @@ REASONS = {
     403: "Not allowed, or the session's CSRF token is missing.",
     404: "There is nothing of yours at this address.",
     406: "Only JSON is answered.",
-    409: "The connection cannot be used now: it has to be connected again, is paused, or is gone.",
+    409: "This cannot go on as things are: the account has to be connected again, is paused, or is gone.",
     413: "The body is too large.",
     415: "This content type is not read.",
     429: "Too often: wait as long as `Retry-After` says.",

@@ -19,9 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from django_oauth_flows.exceptions import (
-    AuthorizationError,
     CannotPersist,
-    ConnectionUnusable,
     MissingScopes,
     OAuthFlowsError,
     RequestBlocked,
@@ -40,16 +38,14 @@ MAX_TEXT, MAX_ERRORS = 200, 20
 
 STATUSES: tuple[tuple[type[OAuthFlowsError], HTTPStatus], ...] = (
     (ScopeNotAllowed, HTTPStatus.FORBIDDEN),
-    (AuthorizationError, HTTPStatus.CONFLICT),
     (RequestBlocked, HTTPStatus.FORBIDDEN),
     (MissingScopes, HTTPStatus.FORBIDDEN),
     (TokenUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
-    (ConnectionUnusable, HTTPStatus.CONFLICT),
     (CannotPersist, HTTPStatus.SERVICE_UNAVAILABLE),
     (TokenEndpointError, HTTPStatus.BAD_GATEWAY),
-    (OAuthFlowsError, HTTPStatus.BAD_REQUEST),
+    (OAuthFlowsError, HTTPStatus.CONFLICT),
 )
-"""The status of our own errors: the first line that an error belongs to."""
+"""The status of our own errors: the first line that an error belongs to. In conflict is what cannot go on as things are."""
 
 HINTS = {
     "authentication_failed": gettext_lazy("Log in again."),

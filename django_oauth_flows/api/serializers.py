@@ -16,7 +16,7 @@ MAX_SCOPES, MAX_SCOPE = 100, 200
 PAGE, MAX_PAGE = 50, 200
 SCOPE = r"^[!#-\[\]-~]+$"
 """RFC 6749 §3.3, scope-token."""
-HANDLE = r"^[\u0020-\u007e]*$"
+HANDLE = r"^[\u0020-\u007e]+$"
 """Printable ASCII: what is none of ours is nobody's."""
 
 
@@ -140,6 +140,7 @@ class ProviderDetail(ProviderSummary):
     protocol = OneOf(Provider.Protocol.values)
     scopes = Names()
     allowed_scopes = Names()
+    required_scopes = Names()
     delegated_calls = serializers.ListField(
         child=serializers.CharField(),
         read_only=True,
@@ -160,9 +161,14 @@ class ConnectionState(serializers.Serializer[Any]):
     requested_scopes = Names()
     granted_scopes = Names()
     missing_scopes = Names()
+    missing_required_scopes = Names()
+    authorization_details = serializers.ListField(
+        child=serializers.DictField(), read_only=True, help_text="RFC 9396: what was granted beside scopes."
+    )
     status = OneOf(Connection.Status.values)
     reason = OneOf(Connection.Reason.values, blank=True)
     paused = serializers.BooleanField(read_only=True)
+    health = OneOf(("working", "limited", "outgrown", "failing", "ended", "broken", "paused"))
     renewable = serializers.BooleanField(read_only=True)
     expires_at = Moment(nullable=True)
     authorized_at = Moment(nullable=True)

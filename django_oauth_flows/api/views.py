@@ -56,7 +56,7 @@ class Start(View):
 
     oauth_flows_throttle = "oauth_flows_start"
 
-    @operation("start_connection", answers=ConnectUrl, body=StartRequest, refusals=(400, 404, 415))
+    @operation("start_connection", answers=ConnectUrl, body=StartRequest, refusals=(400, 404, 409, 415))
     def post(self, request: Request, slug: str) -> Response:
         """Return a page of ours, which asks the same user, logged in, to confirm: never the provider's URL itself.
 
@@ -67,7 +67,7 @@ class Start(View):
         asked = StartRequest(data=request.data)
         asked.is_valid(raise_exception=True)
         scopes = asked.validated_data.get("scopes") or None
-        if not set(scopes or ()) <= {*provider.scopes, *provider.allowed_scopes}:
+        if not provider.known_scopes.issuperset(scopes or ()):
             raise ScopeNotAllowed(f"A scope that {provider} does not list was asked for.")
         next_url = flows.safe_next_url(asked.validated_data.get("next", ""))
         ticket = connect_ticket(user_of(request), provider, scopes, next_url)

@@ -162,6 +162,11 @@ DANGERS = {
         "is sent secrets in the query of addresses, which servers and proxies write down",
         'let its dialect say "form" or "json" for "token_request_format" and nothing of methods, if the service takes that',
     ),
+    "endpoint_audience": (
+        "oauth_flows.W060",
+        "signs client assertions for its token endpoint, which another provider's row could name as well",
+        'remove "client_assertion_audience" from its dialect, if the service takes its issuer as the audience',
+    ),
     "unverified_id_tokens": (
         "oauth_flows.W030",
         "asks for the scope openid, but its ID tokens cannot be verified and are ignored",

@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.pausing import pause, resume
     from django_oauth_flows.flows.pruning import prune
     from django_oauth_flows.flows.refreshing import refresh
+    from django_oauth_flows.flows.registering import register_provider
     from django_oauth_flows.flows.restoring import settle_restored
     from django_oauth_flows.flows.returning import safe_next_url
     from django_oauth_flows.flows.revocations import work_off_revocations
     from django_oauth_flows.flows.revoking import revoke, revoke_all
+    from django_oauth_flows.flows.rotating import finish_rotation, rotate_private_key
+    from django_oauth_flows.flows.scopes import lacking_required_scopes
     from django_oauth_flows.flows.sharing import shares_grant, stands_on_shared_grant
     from django_oauth_flows.flows.starting import redirect_uri, start_authorization
     from django_oauth_flows.flows.transferring import transfer
@@ -68,9 +71,11 @@ _HOMES = {
     "drop_parked": "parking",
     "drop_parked_of": "parking",
     "exchange_token": "exchanging",
+    "finish_rotation": "rotating",
     "httpx_auth": "authenticating",
     "import_connection": "importing",
     "introspect": "introspecting",
+    "lacking_required_scopes": "scopes",
     "parked": "parking",
     "pause": "pausing",
     "poll_device_authorization": "devices",
@@ -84,6 +89,8 @@ _HOMES = {
     "resume": "pausing",
     "revoke": "revoking",
     "revoke_all": "revoking",
+    "register_provider": "registering",
+    "rotate_private_key": "rotating",
     "safe_next_url": "returning",
     "session": "calling",
     "service_session": "calling",
@@ -117,9 +124,11 @@ __all__ = [
     "drop_parked",
     "drop_parked_of",
     "exchange_token",
+    "finish_rotation",
     "httpx_auth",
     "import_connection",
     "introspect",
+    "lacking_required_scopes",
     "parked",
     "pause",
     "poll_device_authorization",
@@ -128,11 +137,13 @@ __all__ = [
     "rediscover",
     "refresh",
     "refresh_due",
+    "register_provider",
     "relabel",
     "requests_auth",
     "resume",
     "revoke",
     "revoke_all",
+    "rotate_private_key",
     "safe_next_url",
     "service_session",
     "session",

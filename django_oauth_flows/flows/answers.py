@@ -71,7 +71,8 @@ def answer_of(request: AuthorizationRequest, params: Params) -> Params:
 
 def _check_way(provider: Provider, *, posted: bool) -> None:
     """Refuse a form where a redirect was agreed, and the other way round: a server that sends both can be played off."""
-    if posted != (provider.response_mode == Provider.ResponseMode.FORM_POST):
+    modes = Provider.ResponseMode
+    if posted != (provider.response_mode in (modes.FORM_POST, modes.FORM_POST_JWT)):
         raise AuthorizationError("The service answered in another way than agreed.", code="unexpected_response")
 
 

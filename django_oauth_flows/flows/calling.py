@@ -107,7 +107,7 @@ def service_session(provider: Provider, *, subject: str = "", scopes: Iterable[s
 def _checked_own(provider: Provider, scopes: Iterable[str] | None) -> tuple[str, ...]:
     """Return the scopes that the site asks for itself."""
     wanted = provider.scopes if scopes is None else tuple(dict.fromkeys(scopes))
-    if any(scope not in {*provider.scopes, *provider.allowed_scopes} for scope in wanted):
+    if not provider.known_scopes.issuperset(wanted):
         raise ScopeNotAllowed(f"A scope that {provider} does not list was asked for.")
     if provider.protocol != Provider.Protocol.OAUTH2:
         raise ConfigurationError("Client credentials need an OAuth 2 provider.", code="provider_misconfigured")

@@ -24,6 +24,7 @@ from django_oauth_flows.flows.values import Completion, Grant
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent
 from django_oauth_flows.protocol.authorization import read_state, validate_authorization_response
 from django_oauth_flows.protocol.flow import flow_for
+from django_oauth_flows.protocol.jarm import signed_answer
 from django_oauth_flows.protocol.kept import as_variables
 from django_oauth_flows.protocol.messages import Identity, PendingAuthorization, TemporaryCredentials
 
@@ -129,8 +130,11 @@ def _exchange(
         raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
     check_standing(request, user=user)
     registration = request.provider.registration(request.parameters)
-    pending = _pending(request, registration, read_state(params))
-    response = validate_authorization_response(pending, answer_of(request, params))
+    state = read_state(params)
+    pending = _pending(request, registration, state)
+    found: datetime = request.now  # type: ignore[attr-defined]
+    answer = signed_answer(answer_of(request, params), registration, state, now=found.timestamp())
+    response = validate_authorization_response(pending, answer)
     began = time.monotonic()
     tokens = flow_for(registration).exchange(response)
     reach(Failpoint.CODE_EXCHANGED)
@@ -148,7 +152,7 @@ def settle(
 ) -> Completion:
     """Find out whose the new grant is, and keep it; give it back if that fails. ``began``: monotonic, when it was asked for."""
     registration = response.pending.registration
-    grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields, callback=response.extra)
+    grant = Grant.of(tokens, kept=registration.dialect.kept_members, callback=response.extra)
     holding = holding_of(request, Identity(), user=user)
     try:
         claims = verify_login(response, tokens, request, elapsed=time.monotonic() - began)

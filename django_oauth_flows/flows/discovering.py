@@ -14,7 +14,9 @@ from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import DiscoveredMetadata, Provider
 from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
 from django_oauth_flows.protocol.discovery import discover as read_issuer
+from django_oauth_flows.protocol.discovery import ours
 from django_oauth_flows.protocol.dpop import ALGORITHM
+from django_oauth_flows.protocol.jarm import SIGNED_MODES
 from django_oauth_flows.protocol.messages import TransportPolicy
 from django_oauth_flows.protocol.secret import Secret
 
@@ -47,17 +49,26 @@ def discover(issuer: str, *, internal: bool = False, deadline: float = 20.0, dpo
     behind it can, so it is for staff to say. Raises :class:`ConfigurationError` (``issuer_not_allowed``,
     ``dpop_unsupported``) and :class:`TokenEndpointError`: ``metadata_missing``, ``metadata_invalid``, ``discovered_issuer_mismatch``. OpenID Connect Discovery 1.0 §4, RFC 8414 §3.
     """
-    policy = TransportPolicy(
-        internal=internal, proxy=settings.proxy, ca_bundle=settings.ca_bundle, deadline=float(deadline)
-    )
-    found = read_issuer(issuer, policy=policy)
+    found = read_issuer(issuer, policy=policy_of(internal=internal, deadline=deadline))
+    return {**columns_of(found, internal=internal), "dpop_bound_access_tokens": bound(found, dpop=dpop)}
+
+
+def bound(found: Discovered, *, dpop: bool) -> bool:
+    """Return ``dpop``; raise :class:`ConfigurationError` (``dpop_unsupported``) if the issuer does not know it by our algorithm."""
     if dpop and ALGORITHM not in (found.dpop_algorithms or ()):
         raise ConfigurationError(
             f"The issuer's metadata name no tokens that are bound to keys by {ALGORITHM}.",
             code="dpop_unsupported",
             hint="Do without DPoP there, or ask the service.",
         )
-    return {**_columns(found, internal=internal), "dpop_bound_access_tokens": dpop}
+    return dpop
+
+
+def policy_of(*, internal: bool, deadline: float = 20.0) -> TransportPolicy:
+    """Return how to talk to an issuer that no row describes yet."""
+    return TransportPolicy(
+        internal=internal, proxy=settings.proxy, ca_bundle=settings.ca_bundle, deadline=float(deadline)
+    )
 
 
 def add_discovered_provider(
@@ -80,22 +91,32 @@ def add_discovered_provider(
     found = discover(issuer, internal=internal, dpop=dpop)
     provider = Provider(slug=slug, name=name or slug, client_id=client_id, api_base_url=api_base_url, **found)
     if scopes is not None:
-        provider.scopes = tuple(scopes)
-        provider.dialect.pop("authorization_parameters", None)
-        provider.dialect.update(_asking_for_consent(provider.scopes))
-    if not client_secret:
-        provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
-    else:
+        ask_for_scopes(provider, scopes)
+    if client_secret:
         provider.seal("client_secret", Secret(client_secret))
+    elif provider.token_endpoint_auth_method != Provider.AuthMethod.PRIVATE_KEY_JWT:
+        provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
+    validated(provider)
+    with transaction.atomic(using=router.db_for_write(Provider)):
+        provider.save()
+        note(provider, found)
+    return provider
+
+
+def ask_for_scopes(provider: Provider, scopes: Iterable[str]) -> None:
+    """Let a discovered provider ask for these scopes, and what goes with them."""
+    provider.scopes = tuple(scopes)
+    provider.dialect.pop("authorization_parameters", None)
+    provider.dialect.update(_asking_for_consent(provider.scopes))
+
+
+def validated(provider: Provider) -> None:
+    """Raise :class:`ConfigurationError` (``provider_misconfigured``) naming the first column that cannot be so."""
     try:
         provider.full_clean()
     except ValidationError as problems:
         column, messages = next(iter(problems.message_dict.items()))
         raise ConfigurationError(f"{column}: {messages[0]}", code="provider_misconfigured") from None
-    with transaction.atomic(using=router.db_for_write(Provider)):
-        provider.save()
-        _note(provider, found)
-    return provider
 
 
 def rediscover(provider: Provider) -> dict[str, tuple[str, str]]:
@@ -109,14 +130,15 @@ def rediscover(provider: Provider) -> dict[str, tuple[str, str]]:
     except OAuthFlowsError as error:
         DiscoveredMetadata.objects.filter(provider=provider).update(failure=error.code)
         raise
-    noted = _note(provider, found)
+    noted = note(provider, found)
     if noted.differences:
         facts = {"provider": str(provider.pk), "columns": sorted(noted.differences)}
         logger.warning("oauth_flows.metadata_changed", extra=facts)
     return noted.differences
 
 
-def _note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
+def note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
+    """Keep what the issuer has said, to compare the row with."""
     noted, _created = DiscoveredMetadata.objects.update_or_create(
         provider=provider,
         defaults={
@@ -129,7 +151,8 @@ def _note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
     return noted
 
 
-def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
+def columns_of(found: Discovered, *, internal: bool) -> dict[str, Any]:
+    """Return the columns of a ``Provider`` for what an issuer has said."""
     server = found.server
     verifiable = bool(server.jwks_uri)
     offered = found.scopes if found.scopes is not None else ("openid",) if verifiable else ()
@@ -141,16 +164,26 @@ def _columns(found: Discovered, *, internal: bool) -> dict[str, Any]:
         "scopes": scopes,
         "identity_source": _identity_source(found),
         "label_path": "name" if verifiable or server.userinfo_endpoint else "",
-        "dialect": {**_algorithm(found), **_asking_for_consent(scopes), **_aliases(found)},
+        "response_mode": found.response_mode,
+        "dialect": {**_dialect(found), **_asking_for_consent(scopes), **_aliases(found)},
         "internal": internal,
     }
 
 
-def _algorithm(found: Discovered) -> dict[str, Any]:
-    algorithm = found.id_token_algorithm
-    if algorithm == DEFAULT_ALGORITHM or not found.server.jwks_uri:
-        return {}
-    return {"id_token_signed_response_alg": algorithm}
+def _dialect(found: Discovered) -> dict[str, Any]:
+    """Return what the issuer demands or knows that no column says."""
+    said: dict[str, Any] = {}
+    if found.server.jwks_uri and found.id_token_algorithm != DEFAULT_ALGORITHM:
+        said["id_token_signed_response_alg"] = found.id_token_algorithm
+    if found.auth_method == "private_key_jwt":
+        said["token_endpoint_auth_signing_alg"] = ours(found.auth_algorithms)
+    if found.requires_signed_requests:
+        said["request_object_signing_alg"] = ours(found.request_algorithms)
+    if found.response_mode in SIGNED_MODES and (algorithm := ours(found.response_algorithms)) != DEFAULT_ALGORITHM:
+        said["authorization_signed_response_alg"] = algorithm
+    if found.details_types:
+        said["authorization_details_types"] = list(found.details_types)
+    return said
 
 
 def _aliases(found: Discovered) -> dict[str, Any]:

@@ -132,7 +132,7 @@ def _attempt(lease: Lease, *, seconds: float) -> bool:
         _failed(lease, error, registration.dialect)
         return False
     reach(Failpoint.AFTER_RESPONSE)
-    grant = Grant.of(tokens, kept=registration.dialect.kept_token_fields)
+    grant = Grant.of(tokens, kept=registration.dialect.kept_members)
     if answers_for_another(lease.snapshot, tokens, registration):
         _another_account(lease, grant)
     if not lease.save(grant, requested_at=requested_at):

@@ -15,10 +15,12 @@ from django.urls import reverse
 from django.utils import translation
 
 from django_oauth_flows.conf import settings
-from django_oauth_flows.exceptions import AuthorizationError, ConfigurationError, ScopeNotAllowed
+from django_oauth_flows.exceptions import AuthorizationError, ConfigurationError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.binding import browser_cookie, hash_session
 from django_oauth_flows.flows.returning import safe_next_url
+from django_oauth_flows.flows.scopes import scopes_to_ask
+from django_oauth_flows.flows.speaking import asking
 from django_oauth_flows.flows.values import AUTHORIZATION_LIFETIME, StartedAuthorization
 from django_oauth_flows.managers import allows, hash_secret, owner_key
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.db.models import Model, QuerySet
 
-    from django_oauth_flows.protocol.messages import PendingAuthorization
+    from django_oauth_flows.protocol.messages import ClientRegistration, PendingAuthorization
 
 STARTS_PER_MINUTE = 60
 """How often one user may start at one provider within a minute."""
@@ -52,11 +54,15 @@ def start_authorization(
     scopes: Iterable[str] | None = None,
     reconnect: Connection | None = None,
     parameters: Mapping[str, str] | None = None,
+    authorization_details: Iterable[Mapping[str, Any]] | None = None,
     next_url: str = "",
 ) -> StartedAuthorization:
     """Start connecting an account of ``user`` at ``provider``, on behalf of ``owner`` (default: the user).
 
-    ``scopes`` default to the provider's; with ``reconnect``, to those plus what that connection had asked for.
+    ``scopes`` default to the provider's; with ``reconnect``, to those plus what that connection had asked for. Named
+    scopes are asked for beside what ``reconnect`` has been granted, so that nothing is lost; until its owner consents, and
+    if they decline, it goes on as it is. What the provider requires is always asked for.
+    ``authorization_details`` (RFC 9396) default to what ``reconnect`` has been granted, else to those in the dialect.
     ``session_auth_hash`` is ``user.get_session_auth_hash()``; ``site_url`` the origin to use if none is configured.
 
     Raises :class:`AuthorizationError` (``not_allowed``, ``provider_disabled``, ``parameter_required``, ``parameter_refused``),
@@ -77,7 +83,10 @@ def start_authorization(
     request.redirect_uri = redirect_uri(provider, site_url=site_url)
     if _is_asked_first(provider):
         make_room(user.pk, provider)  # before the provider is asked for anything
-    pending, authorization_url = flow_for(provider.registration(request.parameters)).start(
+    registration = provider.registration(request.parameters)
+    extends = reconnect is not None or (scopes is not None and _extends(registration, request))
+    asked = asking(registration, details=authorization_details, reconnect=reconnect, extends=extends)
+    pending, authorization_url = flow_for(asked).start(
         redirect_uri=request.redirect_uri, scopes=request.requested_scopes, state=state
     )
     _seal_pending(request, pending)
@@ -104,7 +113,7 @@ def described(
     if not provider.enabled or provider.paused:
         raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
     owner_model, owner_id = _checked_owner(provider, user=user, owner=owner, reconnect=reconnect)
-    wanted = _checked_scopes(provider, scopes, reconnect)
+    wanted = scopes_to_ask(provider, scopes, reconnect)
     values = dict(reconnect.parameters if reconnect else _checked_parameters(provider, parameters or {}))
     state, browser = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(32))
     request = AuthorizationRequest(
@@ -124,6 +133,15 @@ def described(
         configuration_fingerprint=provider.fingerprint(values),
     )
     return request, state, browser
+
+
+def _extends(registration: ClientRegistration, request: AuthorizationRequest) -> bool:
+    """Tell whether the owner has been granted something there; not asked where it makes no difference."""
+    if not registration.dialect.incremental_parameters:
+        return False
+    rows = Connection.objects.using(router.db_for_write(Connection)).active()
+    whose = {"owner_model": request.owner_model, "owner_id": request.owner_id}
+    return rows.filter(provider=request.provider, **whose).exists()
 
 
 def _checked_parameters(provider: Provider, parameters: Mapping[str, str]) -> Mapping[str, str]:
@@ -153,11 +171,11 @@ def redirect_uri(provider: Provider, *, site_url: str = "") -> str:
             code="base_url_required",
             hint='Set OAUTH_FLOWS = {"BASE_URL": "https://your.site"}, or list the real hosts in ALLOWED_HOSTS.',
         )
-    with translation.override(_language_of_addresses()):
+    with translation.override(language_of_addresses()):
         return base + reverse("oauth_flows:callback", args=[provider.slug])
 
 
-def _language_of_addresses() -> str:
+def language_of_addresses() -> str:
     """Return the site's own language as ``i18n_patterns`` spells it: a site in ``en-us`` has addresses below ``/en/``."""
     try:
         return translation.get_supported_language_variant(django_settings.LANGUAGE_CODE)
@@ -174,17 +192,6 @@ def _checked_owner(
     if reconnect is not None:
         return reconnect.owner_model, reconnect.owner_id
     return owner_key(target)
-
-
-def _checked_scopes(provider: Provider, scopes: Iterable[str] | None, reconnect: Connection | None) -> tuple[str, ...]:
-    allowed = {*provider.scopes, *provider.allowed_scopes}
-    if scopes is None:
-        before = reconnect.requested_scopes if reconnect is not None else ()
-        return tuple(dict.fromkeys([*provider.scopes, *(scope for scope in before if scope in allowed)]))
-    wanted = tuple(dict.fromkeys(scopes))
-    if any(scope not in allowed for scope in wanted):
-        raise ScopeNotAllowed(f"A scope that {provider} does not list was asked for.")
-    return wanted
 
 
 def _seal_pending(request: AuthorizationRequest, pending: PendingAuthorization) -> None:

@@ -32,11 +32,20 @@ def client_secret(options: Mapping[str, Any]) -> Secret | None:
     return _given(getpass.getpass("Client secret: "), "Nothing was entered; --no-client-secret if there is none.")
 
 
-def _read(path: str) -> str:
+def initial_access_token(options: Mapping[str, Any]) -> Secret | None:
+    """Return the token that a service demands for a registration, from where the options say; None if it demands none."""
+    if name := options["initial_access_token_env"]:
+        return _given(os.environ.get(name, ""), f"The environment variable {name} is empty.")
+    if path := options["initial_access_token_file"]:
+        return _given(_read(path, "initial access token"), "The file with the initial access token is empty.")
+    return None
+
+
+def _read(path: str, what: str = "client secret") -> str:
     try:
         return sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"The file with the client secret cannot be read: {type(error).__name__}.") from None
+        raise CommandError(f"The file with the {what} cannot be read: {type(error).__name__}.") from None
 
 
 def _given(secret: str, otherwise: str) -> Secret:

@@ -16,14 +16,21 @@ from django.db.models.functions import Cast
 from django_oauth_flows import crypto
 from django_oauth_flows.exceptions import DecryptionError, Disconnected
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation, Token
+from django_oauth_flows.models import (
+    AuthorizationRequest,
+    Connection,
+    Provider,
+    RegisteredClient,
+    Revocation,
+    Token,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from django_oauth_flows.fields import Ciphertext, Sealed
 
-SEALED: tuple[type[Sealed], ...] = (Provider, Token, AuthorizationRequest, Revocation)
+SEALED: tuple[type[Sealed], ...] = (Provider, RegisteredClient, Token, AuthorizationRequest, Revocation)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from django_oauth_flows.models.discovered_metadata import DiscoveredMetadata
 from django_oauth_flows.models.event import ConnectionEvent
 from django_oauth_flows.models.provider import Provider
 from django_oauth_flows.models.refresh_count import RefreshCount
+from django_oauth_flows.models.registered_client import RegisteredClient
 from django_oauth_flows.models.revocation import Revocation
 from django_oauth_flows.models.token import Token
 
@@ -19,6 +20,7 @@ __all__ = [
     "DiscoveredMetadata",
     "Provider",
     "RefreshCount",
+    "RegisteredClient",
     "Revocation",
     "Token",
     "WebhookDelivery",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -126,6 +127,22 @@ class Connection(models.Model):
     def missing_scopes(self) -> tuple[str, ...]:
         """Return the scopes that were requested and not granted."""
         return self.lacks(self.requested_scopes)
+
+    @property
+    def missing_required_scopes(self) -> tuple[str, ...]:
+        """Return the scopes that the provider requires today and the grant does not include."""
+        return self.lacks(self.provider.required_scopes)
+
+    @property
+    def authorization_details(self) -> list[dict[str, Any]]:
+        """Return what exactly was granted, as the service has said last (RFC 9396 §7); [] if it never has."""
+        from django_oauth_flows.protocol.details import PARAMETER, is_details  # not needed to load the models
+
+        try:
+            granted = self.token.extra.get(PARAMETER)
+        except ObjectDoesNotExist:
+            return []
+        return granted if is_details(granted) else []
 
     def lacks(self, scopes: Iterable[str]) -> tuple[str, ...]:
         """Return which of ``scopes`` the grant does not include."""

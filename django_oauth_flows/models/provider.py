@@ -83,6 +83,9 @@ class Provider(Sealed):
     class ResponseMode(models.TextChoices):
         QUERY = "query", _("redirect with a query")
         FORM_POST = "form_post", _("posted form (form_post)")
+        JWT = "jwt", _("signed answer (jwt)")
+        QUERY_JWT = "query.jwt", _("redirect with a signed answer (query.jwt)")
+        FORM_POST_JWT = "form_post.jwt", _("posted form with a signed answer (form_post.jwt)")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(
@@ -108,23 +111,21 @@ class Provider(Sealed):
     authorization_endpoint = models.CharField(_("authorization endpoint"), max_length=1000, blank=True)
     token_endpoint = models.CharField(_("token endpoint"), max_length=1000)
     temporary_credential_endpoint = models.CharField(
-        _("temporary credential endpoint"),
-        max_length=1000,
-        blank=True,
+        _("temporary credential endpoint"), max_length=1000, blank=True,
         help_text=_("OAuth 1.0a: where the request token comes from."),
-    )
+    )  # fmt: skip
     pushed_authorization_request_endpoint = models.CharField(
-        _("pushed authorization request endpoint"),
-        max_length=1000,
-        blank=True,
+        _("pushed authorization request endpoint"), max_length=1000, blank=True,
         help_text=_("RFC 9126: if there is one, every authorization request goes there first."),
-    )
+    )  # fmt: skip
     device_authorization_endpoint = models.CharField(
-        _("device authorization endpoint"),
-        max_length=1000,
-        blank=True,
+        _("device authorization endpoint"), max_length=1000, blank=True,
         help_text=_("RFC 8628: if there is one, users can connect by entering a code on another device."),
-    )
+    )  # fmt: skip
+    offers_device_flow = models.BooleanField(
+        _("offer connecting with another device"), default=False,
+        help_text=_("Beside the usual way; the service must allow your client to use its device authorization endpoint."),
+    )  # fmt: skip
     revocation_endpoint = models.CharField(_("revocation endpoint"), max_length=1000, blank=True)
     introspection_endpoint = models.CharField(
         _("introspection endpoint"),
@@ -134,11 +135,8 @@ class Provider(Sealed):
     )
     userinfo_endpoint = models.CharField(_("userinfo endpoint"), max_length=1000, blank=True)
     jwks_uri = models.CharField(
-        _("key set"),
-        max_length=1000,
-        blank=True,
-        help_text=_("OpenID Connect: the keys that ID tokens are signed with."),
-    )
+        _("key set"), max_length=1000, blank=True, help_text=_("The keys that ID tokens and signed answers are signed with."),
+    )  # fmt: skip
     identity_source = models.CharField(
         _("account identity from"), max_length=20, choices=IdentitySource.choices, default=IdentitySource.NONE
     )
@@ -146,11 +144,8 @@ class Provider(Sealed):
     label_path = models.CharField(_("path of the account name"), max_length=200, blank=True)
     api_base_url = models.CharField(_("API base URL"), max_length=1000, blank=True)
     api_hosts = models.JSONField(
-        _("API hosts"),
-        default=list,
-        blank=True,
-        help_text=_("Hosts that may receive tokens, beside the API base URL's."),
-    )
+        _("API hosts"), default=list, blank=True, help_text=_("Hosts that may receive tokens, beside the API base URL's."),
+    )  # fmt: skip
     delegated_calls = models.JSONField(
         _("delegated calls"), default=list, blank=True,
         help_text=_("What front ends may call through the REST API: a list of rules such as GET /user/**."),
@@ -170,6 +165,8 @@ class Provider(Sealed):
         _("second client secret expires at"), null=True, blank=True, editable=False
     )
     private_key = EncryptedField(_("private key"), context="provider.private_key")
+    next_private_key = EncryptedField(_("next private key"), context="provider.next_private_key")
+    next_private_key_at = models.DateTimeField(_("next private key signs from"), null=True, blank=True, editable=False)
     client_certificate = EncryptedField(_("client certificate"), context="provider.client_certificate")
     token_endpoint_auth_method = models.CharField(
         _("client authentication"), max_length=40, choices=AuthMethod.choices, default=AuthMethod.BASIC
@@ -184,6 +181,10 @@ class Provider(Sealed):
         _("default scopes"), help_text=_("Requested unless the caller names others; separated by spaces.")
     )
     allowed_scopes = ScopeField(_("further allowed scopes"), help_text=_("A caller may ask for these as well."))
+    required_scopes = ScopeField(
+        _("required scopes"),
+        help_text=_("Always asked for; owners of connections that lack one are asked to reconnect."),
+    )
     scope_descriptions = models.JSONField(
         _("scopes in plain words"), default=dict, blank=True, help_text=_("Scope to text, or to texts by language.")
     )
@@ -192,7 +193,7 @@ class Provider(Sealed):
         _("PKCE"), max_length=5, choices=CodeChallengeMethod.choices, default=CodeChallengeMethod.S256, blank=True
     )
     response_mode = models.CharField(
-        _("response mode"), max_length=10, choices=ResponseMode.choices, default=ResponseMode.QUERY
+        _("response mode"), max_length=13, choices=ResponseMode.choices, default=ResponseMode.QUERY
     )
     dpop_bound_access_tokens = models.BooleanField(
         _("DPoP-bound tokens"),
@@ -215,11 +216,8 @@ class Provider(Sealed):
         _("dialect"), default=dict, blank=True, help_text=_("Rare deviations, as a checked JSON object.")
     )
     parameters = models.JSONField(
-        _("parameters"),
-        default=dict,
-        blank=True,
-        help_text=_("Values that staff fill into the placeholders of endpoints."),
-    )
+        _("parameters"), default=dict, blank=True, help_text=_("Values that staff fill into the placeholders of endpoints."),
+    )  # fmt: skip
 
     access_token_lifetime = Seconds(
         _("access token lifetime"),
@@ -302,9 +300,19 @@ class Provider(Sealed):
         return str(self.pk), "", "", str(self.pk)
 
     @property
+    def known_scopes(self) -> frozenset[str]:
+        """Return every scope that may be asked for."""
+        return frozenset((*self.scopes, *self.allowed_scopes, *self.required_scopes))
+
+    @property
     def has_many_hosts(self) -> bool:
         """Return whether every connection may have a token endpoint of its own: what one does says nothing of the others."""
         return any(name not in self.parameters for name in placeholders(self.token_endpoint))
+
+    @property
+    def offers_two_ways(self) -> bool:
+        """Return whether users may choose between this browser and a code for another device."""
+        return self.offers_device_flow and bool(self.authorization_endpoint and self.device_authorization_endpoint)
 
     def clean(self) -> None:
         """Refuse a configuration that could not work or would be unsafe; errors name their field."""

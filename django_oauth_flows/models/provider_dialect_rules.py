@@ -59,6 +59,16 @@ def secrets_in_query(provider: Provider) -> bool:
     return in_query or dialect.get("token_request_format") == "query" or bool(dialect.get("api_token_parameter"))
 
 
+def signs_for_endpoint(provider: Provider) -> bool:
+    """Tell whether client assertions name the token endpoint, which another server can name as well, and not the issuer."""
+    asserts = provider.token_endpoint_auth_method in (
+        provider.AuthMethod.SECRET_JWT,
+        provider.AuthMethod.PRIVATE_KEY_JWT,
+    )
+    audience = provider.dialect.get("client_assertion_audience") if isinstance(provider.dialect, dict) else None
+    return asserts and audience == "token_endpoint"
+
+
 def dialect_problems(provider: Provider) -> Iterator[tuple[str, StrOrPromise]]:
     """Yield what the dialect and the row's columns say together that could not work or would be unsafe."""
     from django_oauth_flows.protocol.dialect import Dialect  # not needed to load the models

@@ -67,7 +67,7 @@ def registration(
         signature_method=provider.signature_method,
         signature_placement=provider.signature_placement,  # type: ignore[arg-type]
         realm=provider.realm,
-        private_key=provider.open("private_key"),
+        private_key=provider.open(signing_key(provider)),
         identity=IdentityClaims(
             provider.identity_source,  # type: ignore[arg-type]
             provider.subject_path,
@@ -116,6 +116,13 @@ def _api_base(provider: Provider, template: str, said: Mapping[str, str], dialec
         if said:
             logger.warning("oauth_flows.api_base_not_allowed", extra={"provider": str(provider.pk)})
         return ""
+
+
+def signing_key(provider: Provider) -> str:
+    """Return the column of the key that signs now: the next one from its time on, when everybody can have fetched it."""
+    at = provider.next_private_key_at
+    is_due = provider.next_private_key is not None and at is not None and at <= timezone.now()
+    return "next_private_key" if is_due else "private_key"
 
 
 def _client_certificate(provider: Provider) -> Secret | None:

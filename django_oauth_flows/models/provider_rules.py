@@ -13,6 +13,7 @@ from django_oauth_flows.models.provider_dialect_rules import (
     names_a_person,
     sample_of,
     secrets_in_query,
+    signs_for_endpoint,
 )
 from django_oauth_flows.protocol.endpoints import check_authorization_query
 from django_oauth_flows.protocol.placeholders import decides_domain, fill, placeholders
@@ -91,6 +92,7 @@ def dangers(provider: Provider) -> list[str]:
         "no_pkce": not oauth1 and provider.code_challenge_method == provider.CodeChallengeMethod.OFF,
         "plain_pkce": not oauth1 and provider.code_challenge_method == provider.CodeChallengeMethod.PLAIN,
         "internal": provider.internal,
+        "endpoint_audience": signs_for_endpoint(provider),
         "plaintext": oauth1 and provider.signature_method == provider.SignatureMethod.PLAINTEXT,
         "raw_basic_auth": isinstance(provider.dialect, dict) and bool(provider.dialect.get("raw_basic_auth")),
         "unverified_id_tokens": not oauth1 and "openid" in provider.scopes and not _verifies_id_tokens(provider),
@@ -146,7 +148,7 @@ def _redirect_base_url(provider: Provider) -> Iterator[Problem]:
 
 
 def _scopes(provider: Provider) -> Iterator[Problem]:
-    for name in ("scopes", "allowed_scopes"):
+    for name in ("scopes", "allowed_scopes", "required_scopes"):
         if odd_scopes(getattr(provider, name)):
             yield name, _("A scope is printable ASCII without quotes and backslashes (RFC 6749 §3.3).")
     if not (provider.scope_separator.isascii() and provider.scope_separator.isprintable()):
@@ -210,8 +212,20 @@ def _oauth1(provider: Provider) -> Iterator[Problem]:
 
 def _assertions(provider: Provider) -> Iterator[Problem]:
     methods = (provider.AuthMethod.SECRET_JWT, provider.AuthMethod.PRIVATE_KEY_JWT)
-    if provider.token_endpoint_auth_method in methods and not provider.issuer:
+    dialect = provider.dialect if isinstance(provider.dialect, dict) else {}
+    for_issuer = dialect.get("client_assertion_audience", "issuer") == "issuer"
+    if provider.token_endpoint_auth_method in methods and for_issuer and not provider.issuer:
         yield "issuer", _("Needed: a client assertion is made for the issuer alone (RFC 7523).")
+    if dialect.get("request_object_signing_alg") and not provider.issuer:
+        yield "issuer", _("Needed: requests are signed for the issuer alone (RFC 9101).")
+    modes = provider.ResponseMode
+    if provider.response_mode not in (modes.JWT, modes.QUERY_JWT, modes.FORM_POST_JWT):
+        return
+    for name in ("issuer", "jwks_uri"):
+        if not getattr(provider, name):
+            yield name, _("Needed to verify signed answers.")
+    if provider.protocol != provider.Protocol.OAUTH2:
+        yield "response_mode", _("OAuth 1.0a has no signed answers.")
 
 
 def _identity(provider: Provider) -> Iterator[Problem]:

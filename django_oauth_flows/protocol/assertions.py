@@ -24,14 +24,14 @@ LIFETIME = 60
 def client_assertion(registration: ClientRegistration) -> str:
     """Return a fresh assertion for this server alone: its audience is the issuer, wherever the request goes.
 
-    A server that names another's token endpoint as its own could otherwise have us sign what the other one accepts.
+    The dialect may name the token endpoint instead, for servers that want no other. A server that names another's token endpoint as its own could otherwise have us sign what the other one accepts.
     Raises :class:`ConfigurationError`: ``provider_misconfigured`` without an issuer, ``private_key_missing``,
     ``private_key_invalid``, ``client_secret_missing``.
     """
     # Only who signs waits for cryptography to load.
     from django_oauth_flows.protocol.keys import sign_jwt, sign_jwt_with_secret
 
-    claims = _claims(registration)
+    claims = _claims(registration, audience=_audience(registration))
     if registration.token_endpoint_auth_method == "client_secret_jwt":
         if registration.client_secret is None:
             raise ConfigurationError(
@@ -40,7 +40,8 @@ def client_assertion(registration: ClientRegistration) -> str:
                 hint="Enter the client secret in the admin.",
             )
         return sign_jwt_with_secret(registration.client_secret, claims)
-    return sign_jwt(_private_key(registration), claims)
+    algorithm = registration.dialect.token_endpoint_auth_signing_alg
+    return sign_jwt(_private_key(registration), claims, algorithm=algorithm)
 
 
 def grant_assertion(registration: ClientRegistration, *, scopes: Sequence[str], subject: str = "") -> str:
@@ -53,13 +54,14 @@ def grant_assertion(registration: ClientRegistration, *, scopes: Sequence[str], 
     from django_oauth_flows.protocol.keys import sign_jwt
 
     dialect = registration.dialect
-    claims = _claims(registration, audience=dialect.assertion_audience)
+    claims = _claims(registration, audience=dialect.assertion_audience or _issuer(registration))
     claims |= {"sub": subject or registration.client_id, "scope": registration.scope_separator.join(scopes)}
     claims |= dict(dialect.assertion_claims)
     if subject:
         claims["sub"] = subject
     said = {name: value for name, value in claims.items() if value != ""}
-    return sign_jwt(_private_key(registration), said, key_id=dialect.assertion_key_id)
+    algorithm = dialect.token_endpoint_auth_signing_alg
+    return sign_jwt(_private_key(registration), said, algorithm=algorithm, key_id=dialect.assertion_key_id)
 
 
 def _private_key(registration: ClientRegistration) -> Secret:
@@ -72,18 +74,28 @@ def _private_key(registration: ClientRegistration) -> Secret:
     return registration.private_key
 
 
-def _claims(registration: ClientRegistration, *, audience: str = "") -> dict[str, Any]:
-    if not (audience or registration.server.issuer):
+def _audience(registration: ClientRegistration) -> str:
+    if registration.dialect.client_assertion_audience == "token_endpoint":
+        return registration.server.token_endpoint
+    return _issuer(registration)
+
+
+def _issuer(registration: ClientRegistration) -> str:
+    if not registration.server.issuer:
         raise ConfigurationError(
             f"Provider {registration.name} has no issuer to make an assertion for.",
             code="provider_misconfigured",
             hint="Enter the service's issuer, exactly as its metadata names it.",
         )
+    return registration.server.issuer
+
+
+def _claims(registration: ClientRegistration, *, audience: str) -> dict[str, Any]:
     now = int(time.time())
     return {
         "iss": registration.client_id,
         "sub": registration.client_id,
-        "aud": audience or registration.server.issuer,
+        "aud": audience,
         "jti": secrets.token_urlsafe(32),
         "iat": now,
         "exp": now + LIFETIME,

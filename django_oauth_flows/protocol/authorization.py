@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hmac
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django_oauth_flows.exceptions import AuthorizationError
+from django_oauth_flows.protocol.jws import TokenRefused, unverified_claims
 from django_oauth_flows.protocol.messages import AuthorizationResponse
 from django_oauth_flows.protocol.parsing import excerpt
 from django_oauth_flows.protocol.secret import Secret
@@ -45,13 +47,25 @@ _CODE = re.compile(r"[\x21-\x7e]{1,8192}")
 
 
 def read_state(params: Params) -> Secret:
-    """Return the state; raise :class:`AuthorizationError` (``state_missing``, ``duplicate_parameter``)."""
-    states = [value for name, value in params if name == "state"]
+    """Return the state; raise :class:`AuthorizationError` (``state_missing``, ``duplicate_parameter``).
+
+    A signed answer (JARM) has it inside. It only finds the authorization: that the answer belongs to it is checked later.
+    """
+    states = [value for name, value in params if name == "state"] or _states_inside(params)
     if len(states) > 1:
         raise _duplicate()
     if not states or not states[0]:
         raise AuthorizationError("The service's answer does not say what it answers.", code="state_missing")
     return Secret(states[0])
+
+
+def _states_inside(params: Params) -> list[str]:
+    found = []
+    for name, token in params:
+        if name == "response":
+            with suppress(TokenRefused):
+                found.append(unverified_claims(token).get("state"))
+    return [state for state in found if isinstance(state, str)]
 
 
 def validate_authorization_response(pending: PendingAuthorization, params: Params) -> AuthorizationResponse:

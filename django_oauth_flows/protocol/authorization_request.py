@@ -37,6 +37,17 @@ def scope_parameters(scopes: Sequence[str], separator: str, dialect: Dialect) ->
     return {name: separator.join(group) for name, group in groups.items() if group}
 
 
+def beyond(url: str, page: str) -> list[tuple[str, str]]:
+    """Return the parameters of an authorization URL that are not the page's own."""
+    own = len(parse_qsl(urlsplit(page).query, keep_blank_values=True))
+    return parse_qsl(urlsplit(url).query, keep_blank_values=True)[own:]
+
+
+def referring(page: str, parameters: Params) -> str:
+    """Return the page's URL with these parameters alone."""
+    return f"{page}{'&' if urlsplit(page).query else '?'}{urlencode(parameters)}"
+
+
 def parameters_in_dialect(parameters: Params, dialect: Dialect) -> list[tuple[str, str]]:
     """Return the parameters of an authorization request, named as in the RFC, by the server's names and values."""
     found = []

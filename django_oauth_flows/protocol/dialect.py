@@ -15,7 +15,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from django_oauth_flows.protocol import dialect_values as read
-from django_oauth_flows.protocol.placeholders import fill, runtime_names
+from django_oauth_flows.protocol.details import PARAMETER as DETAILS
+from django_oauth_flows.protocol.details import details_text, types_of
+from django_oauth_flows.protocol.dialect_contradictions import contradictions
+from django_oauth_flows.protocol.placeholders import fill
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,6 +68,9 @@ def _second_exchange(key: str, value: Any) -> SecondExchange | None:
 DEFAULT_ALGORITHM = "RS256"
 """What a server signs ID tokens with that was not asked for anything else. OpenID Connect Dynamic Client Registration 1.0 §2."""
 
+SIGNING = ("RS256", "PS256", "ES256", "ES384", "ES512", "EdDSA")
+"""What a private key of ours signs with, and what answers are signed with: never with a secret that both have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
@@ -74,6 +80,10 @@ class Dialect:
     authorization_parameters: Pairs = _key(
         (), read.parameters("client_id"),
         "Constant additions to the authorization request. OAuth 1.0a: to the address the browser is sent to.",
+    )  # fmt: skip
+    incremental_parameters: Pairs = _key(
+        (), read.parameters("client_id"),
+        "Additions where more is asked for on behalf of a connection that there is, such as `include_granted_scopes=true`.",
     )  # fmt: skip
     authorization_parameter_names: Pairs = _key(
         (), read.renamed("client_id", "redirect_uri", "scope"), "Other names for these parameters.",
@@ -104,7 +114,20 @@ class Dialect:
         "What the tokens are for, as absolute URIs: `resource` (RFC 8707), once each, in authorization and token requests.",
     )  # fmt: skip
 
+    authorization_details: str = _key(
+        "", details_text, "What exactly is asked for (RFC 9396): a list of objects, each with a `type`.",
+    )  # fmt: skip
+    authorization_details_types: tuple[str, ...] = _key(
+        (), read.strings, "Further types that a caller may ask for; with any, what is granted is kept.",
+    )  # fmt: skip
+    request_object_signing_alg: str = _key(
+        "", read.one_of("", *SIGNING), "Requests are signed with the private key, by this algorithm (RFC 9101).",
+    )  # fmt: skip
+
     # The callback
+    authorization_signed_response_alg: str = _key(
+        DEFAULT_ALGORITHM, read.one_of(*SIGNING), "What answers are signed with where `response_mode` is one of `jwt` (JARM).",
+    )  # fmt: skip
     callback_code_parameter: str = _key("code", read.word, "The name under which the code comes back.")
     kept_callback_parameters: tuple[str, ...] = _key((), read.strings, "Other callback parameters to store.")
 
@@ -138,6 +161,14 @@ class Dialect:
     basic_credentials: str = _key(
         "", read.template("client_id", "client_secret"),
         "What is sent with client_secret_basic instead of `{client_id}:{client_secret}`, such as `{client_secret}:`.",
+    )  # fmt: skip
+    token_endpoint_auth_signing_alg: str = _key(
+        "", read.one_of("", *SIGNING), 'What assertions are signed with, such as `PS256`; "": as the private key\'s kind has it.',
+    )  # fmt: skip
+    client_assertion_audience: Literal["issuer", "token_endpoint"] = _key(
+        "issuer", read.one_of("issuer", "token_endpoint"),
+        "Whom assertions name as their reader (`aud`). With `token_endpoint`, for servers that want no other, another "
+        "server's row that names the same endpoint could have us sign for this one.",
     )  # fmt: skip
     second_exchange: SecondExchange | None = _key(
         None, _second_exchange, "A request that swaps the code's token for a long-lived one at once: an object.",
@@ -306,7 +337,7 @@ class Dialect:
         if len(json.dumps(value)) > MAX_SIZE:
             raise ValueError(f"must be at most {MAX_SIZE} characters long")
         found = cls(**members)
-        for problem in _contradictions(found):
+        for problem in contradictions(found):
             raise ValueError(problem)
         return found
 
@@ -336,6 +367,25 @@ class Dialect:
         return pattern is None or re.fullmatch(pattern, value[:MAX_PLACEHOLDER]) is not None
 
     @property
+    def detail_types(self) -> tuple[str, ...]:
+        """Return the types of authorization details that may be asked for; none where the server knows none."""
+        own = types_of(json.loads(self.authorization_details)) if self.authorization_details else ()
+        return tuple(dict.fromkeys([*own, *self.authorization_details_types]))
+
+    @property
+    def kept_members(self) -> tuple[str, ...]:
+        """Return the members of the token response to store."""
+        return (*self.kept_token_fields, DETAILS) if self.detail_types else self.kept_token_fields
+
+    def asking(self, details: str, *, extends: bool) -> Dialect:
+        """Return the dialect of one authorization request: with ``details`` if any, and what ``extends`` a grant if it does."""
+        more = self.incremental_parameters if extends else ()
+        parameters = (*self.authorization_parameters, *more)
+        return replace(
+            self, authorization_parameters=parameters, authorization_details=details or self.authorization_details
+        )
+
+    @property
     def endpoints(self) -> dict[str, str]:
         """Return the endpoints that the dialect names, by key; they receive secrets like those of the row."""
         named = {"refresh_endpoint": self.refresh_endpoint}
@@ -351,7 +401,7 @@ class Dialect:
 
 
 _PAIRS = (
-    "authorization_parameters", "token_request_headers", "token_parameters", "refresh_parameters", "api_headers",
+    "authorization_parameters", "incremental_parameters", "token_request_headers", "token_parameters", "refresh_parameters", "api_headers",
     "api_parameters", "userinfo_parameters", "userinfo_headers", "temporary_parameters",
 )  # fmt: skip
 """Keys whose values may hold placeholders."""
@@ -368,22 +418,3 @@ def _members(cls: type, value: Any, *, where: str = "") -> dict[str, Any]:
     if unknown := sorted(set(value) - set(readers)):
         raise ValueError(f"{where}unknown key {unknown[0]!r}; known keys: {', '.join(sorted(readers))}")
     return {name: readers[name](name, item) for name, item in value.items()}
-
-
-def _contradictions(dialect: Dialect) -> list[str]:
-    """Return what no two keys may say at once."""
-    found = []
-    kept = {f"kept.{name}" for name in (*dialect.kept_token_fields, *dialect.kept_callback_parameters)}
-    texts = (*dialect.templates, dialect.subject_template)
-    used = [name for text in texts for name in runtime_names(text) if name.startswith("kept.")]
-    if unkept := [name for name in used if name not in kept]:
-        found.append(f"{{{unkept[0]}}} is not listed in 'kept_token_fields' or 'kept_callback_parameters'")
-    if dialect.api_token_header and dialect.api_token_parameter:
-        found.append("'api_token_header' and 'api_token_parameter' cannot both take the token")
-    if dialect.authorization_fragment and dialect.authorization_route:
-        found.append("'authorization_fragment' and 'authorization_route' cannot both stand after the #")
-    if dialect.userinfo_body and dialect.userinfo_method != "POST":
-        found.append("'userinfo_body' needs 'userinfo_method': 'POST'")
-    if dialect.token_success_codes and "error" not in dict(dialect.token_response_paths):
-        found.append("'token_success_codes' needs the path of 'error' in 'token_response_paths'")
-    return found

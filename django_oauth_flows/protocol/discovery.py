@@ -30,9 +30,21 @@ if TYPE_CHECKING:
 _REQUIRED = ("authorization_endpoint", "token_endpoint")
 PUSHED = "pushed_authorization_request_endpoint"
 _DEVICE, _INTROSPECTION = "device_authorization_endpoint", "introspection_endpoint"
-_OPTIONAL = ("revocation_endpoint", "userinfo_endpoint", "jwks_uri", PUSHED, _DEVICE, _INTROSPECTION)
+_OPTIONAL = (
+    "revocation_endpoint",
+    "userinfo_endpoint",
+    "jwks_uri",
+    "registration_endpoint",
+    PUSHED,
+    _DEVICE,
+    _INTROSPECTION,
+)
 _LONGEST_URL = 1000
-_OURS = ("client_secret_basic", "client_secret_post", "none")
+_OURS = ("client_secret_basic", "client_secret_post", "none", "private_key_jwt")
+_SIGNING = ("ES256", "PS256", "EdDSA", "RS256", "ES384", "ES512")
+_MODES = ("query", "jwt", "query.jwt", "form_post", "form_post.jwt")
+"""What we can, the best first."""
+
 _NOT_HERE = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.FORBIDDEN)
 """Answers that say only that this form of the address is not used."""
 
@@ -45,6 +57,12 @@ class Discovered:
     scopes: tuple[str, ...] | None
     auth_methods: tuple[str, ...] | None
     id_token_algorithms: tuple[str, ...] | None
+    auth_algorithms: tuple[str, ...] | None
+    request_algorithms: tuple[str, ...] | None  # RFC 9101
+    requires_signed_requests: bool
+    response_modes: tuple[str, ...] | None
+    response_algorithms: tuple[str, ...] | None  # JARM
+    details_types: tuple[str, ...] | None  # RFC 9396
     dpop_algorithms: tuple[str, ...] | None  # None: it binds no tokens, RFC 9449 §5.1
     mtls_endpoint_aliases: Mapping[str, str]  # RFC 8705 §5
 
@@ -55,10 +73,20 @@ class Discovered:
         return next((method for method in _OURS if method in offered), "client_secret_basic")
 
     @property
+    def response_mode(self) -> str:
+        """Return how answers are to come: as a redirect with a query, unless the server has no such."""
+        return next((mode for mode in _MODES if mode in (self.response_modes or _MODES)), "query")
+
+    @property
     def id_token_algorithm(self) -> str:
         """Return what ID tokens are to be signed with: the best of what the server offers."""
         offered = self.id_token_algorithms or (DEFAULT_ALGORITHM,)
         return next((name for name in (*PREFERRED, *FAMILIES) if name in offered), DEFAULT_ALGORITHM)
+
+
+def ours(offered: tuple[str, ...] | None) -> str:
+    """Return what to sign by: the best of ours that a server offers; one that names none takes the default."""
+    return next((name for name in _SIGNING if name in (offered or (DEFAULT_ALGORITHM,))), DEFAULT_ALGORITHM)
 
 
 def metadata_urls(issuer: str) -> tuple[str, ...]:
@@ -174,6 +202,12 @@ def read_metadata(document: Mapping[str, Any], issuer: str, *, internal: bool) -
         scopes=_strings(document, "scopes_supported"),
         auth_methods=_strings(document, "token_endpoint_auth_methods_supported"),
         id_token_algorithms=_strings(document, "id_token_signing_alg_values_supported"),
+        auth_algorithms=_strings(document, "token_endpoint_auth_signing_alg_values_supported"),
+        request_algorithms=_strings(document, "request_object_signing_alg_values_supported"),
+        requires_signed_requests=document.get("require_signed_request_object") is True,
+        response_modes=_strings(document, "response_modes_supported"),
+        response_algorithms=_strings(document, "authorization_signing_alg_values_supported"),
+        details_types=_strings(document, "authorization_details_types_supported"),
         dpop_algorithms=_strings(document, "dpop_signing_alg_values_supported"),
         mtls_endpoint_aliases=_aliases(document, internal=internal),
     )

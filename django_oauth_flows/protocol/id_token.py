@@ -147,10 +147,10 @@ def _check_parties(claims: Mapping[str, Any], registration: ClientRegistration) 
 
 def _check_times(claims: Mapping[str, Any], registration: ClientRegistration, *, now: float) -> None:
     skew = registration.dialect.clock_skew
-    issued_at, expires_at = _moment(claims, "iat"), _moment(claims, "exp")
+    issued_at, expires_at = moment(claims, "iat"), moment(claims, "exp")
     if expires_at <= now - skew:
         raise TokenRefused("it has expired")
-    if issued_at > now + skew or ("nbf" in claims and _moment(claims, "nbf") > now + skew):
+    if issued_at > now + skew or ("nbf" in claims and moment(claims, "nbf") > now + skew):
         raise TokenRefused("it is from the future: compare the clocks")
     if issued_at < now - skew - OLDEST:
         raise TokenRefused("it is too old to be the answer to this login")
@@ -167,7 +167,7 @@ def _check_login(claims: Mapping[str, Any], registration: ClientRegistration, *,
     asked = dict(registration.dialect.authorization_parameters).get("max_age", "")
     if not (asked.isascii() and asked.isdigit()):
         return
-    if _moment(claims, "auth_time") < now - registration.dialect.clock_skew - int(asked):
+    if moment(claims, "auth_time") < now - registration.dialect.clock_skew - int(asked):
         raise TokenRefused("the login is older than allowed")
 
 
@@ -181,7 +181,8 @@ def _check_hash(claims: Mapping[str, Any], name: str, secret: Secret, algorithm:
         raise TokenRefused("it came with another token")
 
 
-def _moment(claims: Mapping[str, Any], name: str) -> int:
+def moment(claims: Mapping[str, Any], name: str) -> int:
+    """Return a claim that is a time, in seconds since the epoch; raise :class:`TokenRefused` if it is none."""
     value = claims.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LAST_MOMENT:
         raise TokenRefused(f"its {name} is missing or no whole number")

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
+NEW_RSA = 3072
+"""Bits of a new RSA key."""
+
 _DIGESTS: dict[str, type[hashes.SHA1 | hashes.SHA256 | hashes.SHA512]] = {
     "SHA1": hashes.SHA1,
     "SHA256": hashes.SHA256,
@@ -55,14 +58,21 @@ def sign_rsa(private_key: Secret, digest: str, message: str) -> str:
     return base64.b64encode(signature).decode()
 
 
-def sign_jwt(private_key: Secret, claims: Mapping[str, Any], *, key_id: str = "") -> str:
-    """Return ``claims`` signed by the algorithm of the key's kind; ``key_id`` defaults to its thumbprint. RFC 7515 §3.1.
+def sign_jwt(
+    private_key: Secret, claims: Mapping[str, Any], *, algorithm: str = "", kind: str = "JWT", key_id: str = ""
+) -> str:
+    """Return ``claims`` signed with the key, ``kind`` as ``typ``; ``key_id`` defaults to its thumbprint. RFC 7515 §3.1.
 
-    Raises :class:`ConfigurationError` (``private_key_invalid``) unless the PEM holds an RSA, EC or Ed25519 key.
+    ``algorithm`` defaults to that of the key's kind; an RSA key signs by RS256 or PS256. Raises :class:`ConfigurationError`
+    (``private_key_invalid``) unless the PEM holds an RSA, EC or Ed25519 key that signs by it.
     """
-    key, jwk = _load(private_key), public_jwk(private_key)
-    signing_input = _signing_input({"alg": jwk["alg"], "typ": "JWT", "kid": key_id or jwk["kid"]}, claims)
-    return f"{signing_input}.{_b64(_signature(key, signing_input.encode()))}"
+    key = _load(private_key)
+    members, usual = _members(key)
+    chosen = algorithm or usual
+    if chosen != usual and (usual, chosen) != ("RS256", "PS256"):
+        raise _unusable(f"The provider's private key cannot sign by {chosen}.")
+    signing_input = _signing_input({"alg": chosen, "typ": kind, "kid": key_id or thumbprint(members)}, claims)
+    return f"{signing_input}.{_b64(_signature(key, signing_input.encode(), chosen))}"
 
 
 def sign_jwt_with_secret(secret: Secret, claims: Mapping[str, Any]) -> str:
@@ -86,7 +96,7 @@ def sign_shown(ec_key: Secret, claims: Mapping[str, Any], *, kind: str) -> str:
     key = _ec_key(ec_key)
     members, algorithm = _members(key)
     signing_input = _signing_input({"typ": kind, "alg": algorithm, "jwk": members}, claims)
-    return f"{signing_input}.{_b64(_signature(key, signing_input.encode()))}"
+    return f"{signing_input}.{_b64(_signature(key, signing_input.encode(), algorithm))}"
 
 
 def shown_thumbprint(ec_key: Secret) -> str:
@@ -94,13 +104,34 @@ def shown_thumbprint(ec_key: Secret) -> str:
     return thumbprint(_members(_ec_key(ec_key))[0])
 
 
-def public_jwk(private_key: Secret) -> dict[str, str]:
+def public_jwk(private_key: Secret, *algorithms: str) -> dict[str, str]:
     """Return the public half as a JWK with ``use``, ``alg`` and ``kid``, the thumbprint. RFC 7517 §4.
+
+    ``algorithms`` are those that it signs by, "" or none for that of its kind; a key that has several names none.
 
     Raises :class:`ConfigurationError` (``private_key_invalid``) unless the PEM holds an RSA, EC or Ed25519 key.
     """
-    members, algorithm = _members(_load(private_key))
-    return {**members, "use": "sig", "alg": algorithm, "kid": thumbprint(members)}
+    members, usual = _members(_load(private_key))
+    used = {algorithm or usual for algorithm in algorithms} or {usual}
+    named = {"alg": used.pop()} if len(used) == 1 else {}
+    return {**members, "use": "sig", **named, "kid": thumbprint(members)}
+
+
+def new_private_key(algorithm: str) -> Secret:
+    """Return a new private key that signs by ``algorithm``, in PEM: RSA of 3072 bits, an EC key, or Ed25519."""
+    key: SigningKey
+    if algorithm in ("RS256", "PS256"):
+        key = rsa.generate_private_key(public_exponent=65537, key_size=NEW_RSA)
+    elif algorithm == "EdDSA":
+        key = ed25519.Ed25519PrivateKey.generate()
+    else:
+        curves: dict[str, ec.EllipticCurve] = {
+            "ES256": ec.SECP256R1(),
+            "ES384": ec.SECP384R1(),
+            "ES512": ec.SECP521R1(),
+        }
+        key = ec.generate_private_key(curves[algorithm])
+    return Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:
@@ -126,7 +157,9 @@ def _members(key: SigningKey) -> tuple[dict[str, str], str]:
     return {"kty": "EC", "crv": name, "x": _b64(_bytes(point.x, size)), "y": _b64(_bytes(point.y, size))}, algorithm
 
 
-def _signature(key: SigningKey, message: bytes) -> bytes:
+def _signature(key: SigningKey, message: bytes, algorithm: str) -> bytes:
+    if isinstance(key, rsa.RSAPrivateKey) and algorithm == "PS256":  # RFC 7518 §3.5: as long a salt as the digest
+        return key.sign(message, padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size), hashes.SHA256())
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(message, padding.PKCS1v15(), hashes.SHA256())
     if isinstance(key, ed25519.Ed25519PrivateKey):

@@ -34,6 +34,7 @@ class ServerMetadata:
     revocation_endpoint: str = ""
     introspection_endpoint: str = ""  # RFC 7662
     userinfo_endpoint: str = ""
+    registration_endpoint: str = ""  # RFC 7591; asked once, and then no part of a provider's row
     refresh_endpoint: str = ""  # where it is not the token endpoint
     issuer: str = ""
     jwks_uri: str = ""  # the keys that ID tokens are signed with
@@ -85,7 +86,7 @@ class ClientRegistration:
     ] = "client_secret_basic"
     scope_separator: str = " "
     code_challenge_method: Literal["S256", "plain", ""] = "S256"
-    response_mode: Literal["query", "form_post"] = "query"
+    response_mode: Literal["query", "form_post", "jwt", "query.jwt", "form_post.jwt"] = "query"
     signature_method: str = "HMAC-SHA1"  # OAuth 1.0a
     signature_placement: Literal["header", "query", "body"] = "header"
     realm: str = ""

@@ -20,6 +20,7 @@ from django_oauth_flows.protocol.assertions import GRANT_TYPE as JWT_BEARER_GRAN
 from django_oauth_flows.protocol.assertions import grant_assertion
 from django_oauth_flows.protocol.authorization_request import in_dialect, redirect_uri_of, scope_parameters
 from django_oauth_flows.protocol.bearing import put_constants, put_token
+from django_oauth_flows.protocol.details import PARAMETER as DETAILS
 from django_oauth_flows.protocol.device import GRANT_TYPE as DEVICE_GRANT
 from django_oauth_flows.protocol.device import authorize_device
 from django_oauth_flows.protocol.dpop import blames_proof, new_key, prove, send_proven, thumbprint_of
@@ -28,6 +29,7 @@ from django_oauth_flows.protocol.exchange import exchanged
 from django_oauth_flows.protocol.id_token import wants_id_token
 from django_oauth_flows.protocol.identity import find_identity
 from django_oauth_flows.protocol.identity_document import userinfo_request
+from django_oauth_flows.protocol.jar import signed_request
 from django_oauth_flows.protocol.kept import as_variables
 from django_oauth_flows.protocol.messages import Credentials, Identity, PendingAuthorization, RevocationResult
 from django_oauth_flows.protocol.par import pushed
@@ -84,13 +86,16 @@ class OAuth2Flow:
             **challenge,
             **({"nonce": nonce.reveal()} if nonce else {}),
             **({"dpop_jkt": thumbprint_of(dpop_key)} if dpop_key else {}),
-            **({"response_mode": "form_post"} if registration.response_mode == "form_post" else {}),
+            **({"response_mode": registration.response_mode} if registration.response_mode != "query" else {}),
+            **({DETAILS: dialect.authorization_details} if dialect.authorization_details else {}),
             **dict(free(dialect.authorization_parameters, {"client_id": registration.client_id}, unreserved=PLAIN)),
         )
         pending = PendingAuthorization(
             registration, redirect_uri, tuple(scopes), state, code_verifier=verifier, nonce=nonce, dpop_key=dpop_key
         )
         url = "&".join([_as_before(url, endpoint), *(urlencode([pair]) for pair in _resources(dialect))])
+        if dialect.request_object_signing_alg:
+            url = signed_request(url, registration)
         if registration.server.pushed_authorization_request_endpoint:
             url = pushed(url, registration)
         return pending, in_dialect(url, endpoint, dialect)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from django_oauth_flows.exceptions import ProviderUnreachable, RequestBlocked, TokenEndpointError
+from django_oauth_flows.protocol.authorization_request import beyond, referring
 from django_oauth_flows.protocol.endpoints import endpoint_of
 from django_oauth_flows.protocol.parsing import raise_for_error, read_object, seconds
 from django_oauth_flows.protocol.token_request import pushed_request
@@ -29,9 +29,7 @@ def pushed(url: str, registration: ClientRegistration) -> str:
     """
     endpoint = endpoint_of(registration, "pushed_authorization_request_endpoint")
     page = endpoint_of(registration, "authorization_endpoint")
-    own = len(parse_qsl(urlsplit(page).query, keep_blank_values=True))
-    parameters = parse_qsl(urlsplit(url).query, keep_blank_values=True)[own:]
-    request = pushed_request(registration, endpoint, parameters)
+    request = pushed_request(registration, endpoint, beyond(url, page))
     try:
         request_uri = _request_uri(send(request, policy=registration.own_transport))
     except (ProviderUnreachable, RequestBlocked):
@@ -45,8 +43,7 @@ def pushed(url: str, registration: ClientRegistration) -> str:
             status=error.status,
             provider_text=error.provider_text,
         ) from None
-    referring = urlencode({"client_id": registration.client_id, "request_uri": request_uri})
-    return f"{page}{'&' if urlsplit(page).query else '?'}{referring}"
+    return referring(page, [("client_id", registration.client_id), ("request_uri", request_uri)])
 
 
 def _request_uri(response: ProtocolResponse) -> str:

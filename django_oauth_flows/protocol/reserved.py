@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 RESERVED_PARAMETERS = frozenset(
     {
-        "client_id", "client_secret", "client_assertion", "client_assertion_type", "code", "code_challenge",
+        "authorization_details", "client_id", "client_secret", "client_assertion", "client_assertion_type", "code", "code_challenge",
         "code_challenge_method", "code_verifier", "dpop_jkt", "grant_type", "iss", "nonce", "redirect_uri", "refresh_token",
         "request", "request_uri", "response_mode", "response_type", "scope", "state",
     }

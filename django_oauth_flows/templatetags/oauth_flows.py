@@ -46,7 +46,7 @@ def connect_button(
     provider = Provider.objects.enabled().filter(slug=provider_slug, paused=False).first()
     if provider is None or not allows(user, "use", provider):
         return {"provider": None}
-    wanted = scopes.split()
+    wanted = [*scopes.split(), *provider.required_scopes]
     mine = Connection.objects.for_owner(user).filter(provider=provider, status=Connection.Status.ACTIVE).with_ended()
     known = list(mine.order_by("-authorized_at"))
     present = [row for row in known if not row.paused]

@@ -7,7 +7,7 @@ Each module is something that the fake provider does, and what a client must mak
         module.set_up(fake)
 
 ``expects`` is ``connected``, ``refreshed``, ``called``, ``refused`` (a page that takes nothing), or the stable code of the error. What
-the client does not offer (signed request objects, userinfo tokens in a body, logout by the provider, a login that somebody
+the client does not offer (request objects by reference, userinfo tokens in a body, logout by the provider, a login that somebody
 else starts) has a module as well: it must fail cleanly, with nothing connected.
 """
 
@@ -48,6 +48,7 @@ class Module:
     act: Act = "login"
     then: Callable[[FakeProvider], None] = _honest
     dialect: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)  # of the provider's row, beside the dialect
     dpop: bool = False  # whether the client is registered for tokens that are bound to keys
     visit: str = ""  # the path of ours that is asked for
 
@@ -70,6 +71,11 @@ def header(**changes: Any) -> Callable[[FakeProvider], None]:
 def callback(**changes: Any) -> Callable[[FakeProvider], None]:
     """Return a set-up after which the browser comes back with these parameters."""
     return lambda fake: setattr(fake.oauth2, "change_response", _changing(changes))
+
+
+def answer_claims(**changes: Any) -> Callable[[FakeProvider], None]:
+    """Return a set-up after which signed authorization responses claim this."""
+    return lambda fake: setattr(fake.openid, "change_answer", _changing(changes))
 
 
 def both(*steps: Callable[[FakeProvider], None]) -> Callable[[FakeProvider], None]:
@@ -135,6 +141,15 @@ def _nameless_token(fake: FakeProvider) -> None:
 
 def _userinfo(**changes: Any) -> Callable[[FakeProvider], None]:
     return lambda fake: setattr(fake.openid, "change_userinfo", _changing(changes))
+
+
+def _answers_signed_by_another(fake: FakeProvider) -> None:
+    fake.openid.keys, fake.openid.signing_key = [new_key(1)], replace(new_key(2), kid="key-1")
+
+
+def _answers_without_signature(fake: FakeProvider) -> None:
+    none = b64(b'{"alg":"none"}')
+    fake.openid.change_signed_answer = lambda token: f"{none}.{token.split('.')[1]}."
 
 
 def _signed_userinfo(fake: FakeProvider) -> None:
@@ -212,7 +227,9 @@ _COMPREHENSIVE = {
         "connected", _userinfo(_claim_names={"a": "s"}, _claim_sources={"s": {"JWT": "e30.e30."}})
     ),
     "-distributed-claims": Module("connected", _userinfo(_claim_names={"a": "s"}, _claim_sources={"s": DISTANT})),
-    "-request-uri-signed-rs256": Module("provider_error", _wants_request_uri),  # signed requests: not offered here
+    "-request-uri-signed-rs256": Module(
+        "provider_error", _wants_request_uri
+    ),  # signed requests by reference: not offered here
     "-request-uri-signed-none": Module("provider_error", _wants_request_uri),
     "-3rd-party-init-login": Module("refused", act="visit", visit="/oauth/connect/fake/?iss={issuer}&login_hint=ada"),
 }
@@ -267,12 +284,18 @@ _FAPI2 = {
     "test-happy-path-no-dpop-nonce": Module("called", _wants_proofs_alone, act="call", dpop=True),
 }
 _JARM = {
-    f"test-ensure-jarm-{fault}": Module("unexpected_response", callback(code=MISSING, response="e30.e30."))
-    for fault in (
-        "without-iss-fails", "with-invalid-iss-fails", "without-aud-fails", "with-invalid-aud-fails", "without-exp-fails",
-        "with-expired-exp-fails", "with-invalid-sig-fails", "signature-is-not-none",
-    )
-}  # fmt: skip
+    f"test-ensure-jarm-{fault}": Module("signed_response_invalid", set_up, columns={"response_mode": "jwt"})
+    for fault, set_up in {
+        "without-iss-fails": answer_claims(iss=MISSING),
+        "with-invalid-iss-fails": answer_claims(iss=OTHER),
+        "without-aud-fails": answer_claims(aud=MISSING),
+        "with-invalid-aud-fails": answer_claims(aud="somebody-else"),
+        "without-exp-fails": answer_claims(exp=MISSING),
+        "with-expired-exp-fails": answer_claims(exp=lambda members: members["exp"] - 600),
+        "with-invalid-sig-fails": _answers_signed_by_another,
+        "signature-is-not-none": _answers_without_signature,
+    }.items()
+}
 
 
 def _named(prefix: str, modules: Mapping[str, Module]) -> dict[str, Module]:

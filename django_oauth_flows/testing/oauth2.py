@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import secrets
 import time
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from urllib.parse import unquote_plus, urlencode
 
 from django_oauth_flows.testing.dpop import ProofChecker, ProofRefused
 from django_oauth_flows.testing.faults import Answer
+from django_oauth_flows.testing.signed_requests import ClientSigning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.testing.server import Received
 
 
+_AUTHENTICATION = frozenset({"client_secret", "client_assertion", "client_assertion_type"})
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -42,6 +45,15 @@ def form_post(redirect_uri: str, parameters: dict[str, str]) -> Answer:
     return Answer(200, page.encode(), {"Content-Type": "text/html; charset=utf-8"})
 
 
+def _are_details(text: str) -> bool:
+    """Tell whether these are authorization details as RFC 9396 §2 has them."""
+    try:
+        details = json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(details, list) and all(isinstance(d, dict) and isinstance(d.get("type"), str) for d in details)
+
+
 @dataclass(slots=True)
 class FakeGrant:
     """One consent: every token of it dies with it."""
@@ -50,6 +62,7 @@ class FakeGrant:
     subject: str
     alive: bool = True
     nonce: str = ""  # of the authorization request
+    details: Any = None  # authorization details, RFC 9396
     certificate: bytes = b""  # what its access tokens are bound to, RFC 8705 §3
     jkt: str = ""  # thumbprint of the key that its tokens are bound to, RFC 9449 §6
     access: dict[str, float] = field(default_factory=dict)  # token → expiry, monotonic
@@ -76,7 +89,8 @@ class OAuth2Server:
         self.client_id = "fake-client"
         self.client_secret = canary("client_secret")
         self.public = False
-        self.client_jwk: dict[str, str] | None = None  # the public key that client assertions are verified with
+        self.signing = ClientSigning()  # what client assertions and request objects are verified with
+        self.audience = url  # whom assertions must name as their reader
         self.assertion_audience = ""  # whom assertions that are grants must be for, if not the issuer
         self._assertions: set[str] = set()
         self.client_certificate = b""  # as DER: what the client has to show instead of anything else, RFC 8705
@@ -92,6 +106,8 @@ class OAuth2Server:
         self.change_response: Callable[[dict[str, str]], None] = lambda _: None  # edits what goes to the callback
         self.subject, self.name = "account-1", "Ada Lovelace"
         self.granted_scopes: str | None = None  # None: as requested
+        self.granted_details: Any = None  # None: as requested, RFC 9396
+        self.sign_answer: Callable[[dict[str, str]], str] | None = None  # for the response modes that are signed
         self.expires_in: Any = 3600
         self.token_type = "Bearer"
         self.issues_refresh_tokens = True
@@ -116,17 +132,16 @@ class OAuth2Server:
             asked = self.pushed.pop(asked["request_uri"])
         elif self.requires_par:
             return Answer(400, {"error": "invalid_request"})
-        back = {"state": asked.get("state", "")}
-        if self.denies:
-            back["error"] = "access_denied"
         else:
-            code = canary("code")
-            self._codes[code] = asked
-            back["code"] = code
-        if self.sends_iss:
-            back["iss"] = self.issuer
+            asked = self._opened(asked)
+        if not asked or not _are_details(asked.get("authorization_details", "[]")):
+            return Answer(400, {"error": "invalid_request_object"})
+        back = self._answer(asked)
         self.change_response(back)
-        if asked.get("response_mode") == "form_post":
+        mode = asked.get("response_mode", "query")
+        if mode.endswith("jwt") and self.sign_answer is not None:
+            back = {"response": self.sign_answer(back)}
+        if mode.startswith("form_post"):
             return form_post(asked["redirect_uri"], back)
         return Answer(302, headers={"Location": f"{asked['redirect_uri']}?{urlencode(back)}"})
 
@@ -135,6 +150,7 @@ class OAuth2Server:
         form = request.form
         if self._client(request, form) is not True:
             return Answer(401, {"error": "invalid_client"})
+        form = self._opened(form, beside=_AUTHENTICATION)
         if form.get("client_id") != self.client_id or "request_uri" in form or "code_challenge" not in form:
             return Answer(400, {"error": "invalid_request"})
         request_uri = f"urn:ietf:params:oauth:request_uri:{secrets.token_urlsafe(16)}"
@@ -230,6 +246,31 @@ class OAuth2Server:
         """Answer with another access token of a grant."""
         return self._tokens(grant, refreshable=False)
 
+    @property
+    def client_jwk(self) -> dict[str, str] | None:
+        """Return the public key that the client's signatures are verified with."""
+        return self.signing.jwk
+
+    @client_jwk.setter
+    def client_jwk(self, jwk: dict[str, str] | None) -> None:
+        self.signing.jwk = jwk
+
+    def _answer(self, asked: dict[str, str]) -> dict[str, str]:
+        back = {"state": asked.get("state", "")}
+        if self.denies:
+            back["error"] = "access_denied"
+        else:
+            code = canary("code")
+            self._codes[code] = asked
+            back["code"] = code
+        if self.sends_iss:
+            back["iss"] = self.issuer
+        return back
+
+    def _opened(self, asked: dict[str, str], *, beside: frozenset[str] = frozenset()) -> dict[str, str]:
+        """Return the parameters of a request that may be a signed object; {} for one that is refused."""
+        return self.signing.opened(asked, client_id=self.client_id, issuer=self.issuer, beside=beside)
+
     def _client(self, request: Received, form: dict[str, str]) -> bool:
         if self.client_certificate:
             is_shown = request.certificate == self.client_certificate and form.get("client_id") == self.client_id
@@ -247,7 +288,7 @@ class OAuth2Server:
 
     def _asserts(self, form: dict[str, str]) -> bool:
         """Verify a client assertion: made by the client, for this issuer alone, for once, and for a minute. RFC 7523 §3."""
-        claims = self._claims(form["client_assertion"], audience=self.issuer)
+        claims = self._claims(form["client_assertion"], audience=self.audience)
         known = form.get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
         return claims is not None and known and claims["sub"] == self.client_id == form.get("client_id")
 
@@ -255,16 +296,13 @@ class OAuth2Server:
         """Return the claims of an assertion that the client has made for ``audience`` alone, for once; None for another."""
         import jwt
 
-        key = self.client_secret if self.client_jwk is None else jwt.PyJWK(self.client_jwk).key
-        algorithms = ["HS256"] if self.client_jwk is None else [self.client_jwk["alg"]]
         try:
-            claims: dict[str, Any] = jwt.decode(
+            claims = self.signing.claims(
                 assertion,
-                key,
-                algorithms=algorithms,
                 audience=audience,
                 issuer=self.client_id,
-                options={"require": ["iss", "sub", "aud", "jti", "iat", "exp"], "strict_aud": True},
+                secret=self.client_secret,
+                require=["iss", "sub", "aud", "jti", "iat", "exp"],
             )
         except jwt.InvalidTokenError:
             return None
@@ -301,6 +339,9 @@ class OAuth2Server:
             return Answer(400, {"error": "invalid_grant"})
         scopes = asked.get("scope", "") if self.granted_scopes is None else self.granted_scopes
         grant = FakeGrant(scopes, self.subject, nonce=asked.get("nonce", ""), jkt=key)
+        if "authorization_details" in asked:
+            as_asked = self.granted_details is None
+            grant.details = json.loads(asked["authorization_details"]) if as_asked else self.granted_details
         self.grants.append(grant)
         return self._tokens(grant, refreshable=self.issues_refresh_tokens, for_code=form["code"])
 
@@ -392,6 +433,8 @@ class OAuth2Server:
         grant.access[access] = time.monotonic() + lifetime
         token_type = self.dpop_token_type if grant.jkt else self.token_type
         body = {"access_token": access, "token_type": token_type, "scope": grant.scopes}
+        if grant.details is not None:
+            body["authorization_details"] = grant.details
         if self.expires_in is not None:
             body["expires_in"] = self.expires_in
         if refreshable:

@@ -66,6 +66,7 @@ class OpenIDServer:
     """Switches of one OpenID provider.
 
     ``change_claims`` and ``change_header`` edit an ID token before it is signed, ``change_token`` afterwards;
+    ``change_answer`` and ``change_signed_answer`` do so with a signed authorization response;
     ``change_refreshed`` edits the claims of those that come with a refresh; ``change_metadata`` the discovery document;
     ``change_userinfo`` what userinfo tells, which is signed if ``signs_userinfo``. ``keys`` are published, the first signs.
     """
@@ -83,11 +84,13 @@ class OpenIDServer:
         self.change_header: Callable[[Claims], None] = _nothing
         self.change_token: Callable[[str], str] = str
         self.change_metadata: Callable[[Claims], None] = _nothing
+        self.change_answer: Callable[[Claims], None] = _nothing
+        self.change_signed_answer: Callable[[str], str] = str
         self.change_userinfo: Callable[[Claims], None] = _nothing
         self.issued: list[str] = []
         self._oauth2 = oauth2
         self._api = api
-        oauth2.id_token = self.id_token
+        oauth2.id_token, oauth2.sign_answer = self.id_token, self.answer
 
     @property
     def key(self) -> SigningKey:
@@ -146,6 +149,12 @@ class OpenIDServer:
         made = self.change_token(self.sign(claims, change_header=self.change_header))
         self.issued.append(made)
         return made
+
+    def answer(self, back: Mapping[str, str]) -> str:
+        """Return a signed authorization response. JARM §2.1."""
+        claims: Claims = {**back, "iss": self.url, "aud": self._oauth2.client_id, "exp": int(time.time()) + 300}
+        self.change_answer(claims)
+        return self.change_signed_answer(self.sign(claims, change_header=self.change_header))
 
     def userinfo(self, request: Received) -> Answer:
         """Say which account the token is for, in JSON or signed."""

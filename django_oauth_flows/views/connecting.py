@@ -56,7 +56,7 @@ def confirm_connect(request: HttpRequest, slug: str) -> HttpResponse:
         "provider": provider,
         "present": _present(provider, owner or cast("Model", request.user)),
         "scopes": scopes,
-        "permissions": permissions(provider, scopes or provider.scopes),
+        "permissions": permissions(provider, _asked_for(provider, scopes)),
         "next": flows.safe_next_url(next_url),
         "owner": owner,
         "owner_name": owner_name(owner),
@@ -118,6 +118,10 @@ def set_cookie(request: HttpRequest, response: HttpResponse, cookie: BrowserCook
         httponly=True,
         samesite="Lax",
     )
+
+
+def _asked_for(provider: Provider, scopes: list[str]) -> list[str]:
+    return list(dict.fromkeys([*(scopes or provider.scopes), *provider.required_scopes]))
 
 
 def _present(provider: Provider, owner: Model) -> Connection | None:

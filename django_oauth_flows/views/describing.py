@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ObjectDoesNotExist
 
 from django_oauth_flows import flows
+from django_oauth_flows.flows.health import health_of
 from django_oauth_flows.managers import allows
-from django_oauth_flows.models import Connection, Provider
 from django_oauth_flows.views.outlook import outlook
 from django_oauth_flows.views.permissions import permissions
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django.http import HttpRequest
+
+    from django_oauth_flows.models import Connection, Provider
 
 
 def describe(request: HttpRequest, rows: Iterable[Connection]) -> list[Any]:
@@ -27,31 +29,13 @@ def describe(request: HttpRequest, rows: Iterable[Connection]) -> list[Any]:
     return rows
 
 
-def health_of(connection: Connection) -> str:
-    """Return one word for how a connection stands; ``connection.now`` is the database's present time.
-
-    ``paused`` by its owner or by staff; ``broken`` until the user reconnects; ``ended``: expired for good; ``failing``: the
-    service has not renewed it lately, and is asked again; ``limited``: works with fewer permissions; ``working``.
-    """
-    token = _token_of(connection)
-    if connection.paused or connection.provider.paused:
-        return "paused"
-    if connection.status == Connection.Status.REAUTHORIZATION_REQUIRED or token is None:
-        return "broken"
-    now = connection.now  # type: ignore[attr-defined]
-    if token.expires_at is not None and token.expires_at <= now and token.refresh_token is None:
-        return "ended"
-    if token.failure_count:
-        return "failing"
-    return "limited" if connection.missing_scopes else "working"
-
-
 def _describe(request: HttpRequest, row: Any, *, is_shared: bool) -> None:
     provider, token = row.provider, _token_of(row)
     row.health = health_of(row)
     row.is_stopped = provider.paused  # by staff: nothing that its owner could resume
     row.permissions = permissions(provider, row.granted_scopes)
     row.not_granted = permissions(provider, row.missing_scopes)
+    row.needed = permissions(provider, row.missing_required_scopes)
     has_outlook = token is not None and row.health not in ("broken", "ended") and not row.is_stopped
     row.outlook = outlook(row, token) if has_outlook and token is not None else None
     row.may_manage = allows(request.user, "manage", row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django.http import Http404, HttpResponse, JsonResponse
@@ -9,32 +10,52 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
+from django_oauth_flows.flows.rotating import PUBLISHED_FOR
 from django_oauth_flows.models import Provider
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-LIFETIME = 3600
+    from django_oauth_flows.protocol.dialect import Dialect
+
+LIFETIME = PUBLISHED_FOR
 """Seconds for which anybody may keep the answer."""
 
 
 @require_safe
 @cache_control(public=True, max_age=LIFETIME)
 def jwks(request: HttpRequest, slug: str) -> HttpResponse:
-    """Return the public half of one provider's private key; 404 where none is used, as for a provider that is not there.
+    """Return the public halves of one provider's private keys; 404 where none is used, as for a provider that is not there.
 
-    A disabled provider's is shown as well: tokens are still revoked there.
+    While keys are changed there are two: services have fetched the next one before it signs, and what the last one has
+    signed is still believed. A disabled provider's are shown as well: tokens are still revoked there.
     """
-    # The page is rarely asked for; cryptography loads then.
-    from django_oauth_flows.protocol.keys import public_jwk
-
-    signing = Provider.objects.filter(token_endpoint_auth_method=Provider.AuthMethod.PRIVATE_KEY_JWT)
-    provider = signing.filter(slug=slug, private_key__isnull=False).first()
-    try:
-        private_key = provider.open("private_key") if provider is not None else None
-        keys = [public_jwk(private_key)] if private_key is not None else []
-    except (DecryptionError, ConfigurationError):
-        keys = []  # nothing can be signed with it either; the system checks tell staff
+    provider = Provider.objects.filter(slug=slug, protocol=Provider.Protocol.OAUTH2).first()
+    keys = _public_keys(provider) if provider is not None else []
     if not keys:
         raise Http404
     return JsonResponse({"keys": keys}, content_type="application/jwk-set+json")
+
+
+def _public_keys(provider: Provider) -> list[dict[str, str]]:
+    # The page is rarely asked for; cryptography and the dialect load then.
+    from django_oauth_flows.protocol.dialect import Dialect
+    from django_oauth_flows.protocol.keys import public_jwk
+
+    found = []
+    with suppress(ValueError, TypeError):
+        algorithms = _algorithms(provider, Dialect.from_json(provider.dialect))
+        for column in ("private_key", "next_private_key") if algorithms else ():
+            with suppress(
+                DecryptionError, ConfigurationError
+            ):  # nothing can be signed with it either; a check tells staff
+                if (private_key := provider.open(column)) is not None:
+                    found.append(public_jwk(private_key, *algorithms))
+    return found
+
+
+def _algorithms(provider: Provider, dialect: Dialect) -> list[str]:
+    """Return what the keys sign by, "" for the usual of their kind; [] if they sign nothing."""
+    asserts = provider.token_endpoint_auth_method == Provider.AuthMethod.PRIVATE_KEY_JWT
+    signs = dialect.request_object_signing_alg
+    return [*([dialect.token_endpoint_auth_signing_alg] if asserts else ()), *([signs] if signs else ())]

@@ -102,11 +102,12 @@ EXPLANATIONS: dict[str, Explanation] = {
         _("Start again as the user you are logged in as, or log in as the other user first."),
     ),
 }
+EXPLANATIONS["details_not_allowed"] = EXPLANATIONS["scope_not_allowed"]
 EXPLANATIONS |= dict.fromkeys(
     (
         "bad_response", "bad_token", "callback_not_confirmed", "duplicate_parameter", "invalid_code", "issuer_missing",
         "par_failed", "provider_redirect", "token_mismatch", "token_type_unsupported", "unexpected_response", "verifier_missing",
-        "id_token_invalid", "id_token_missing", "userinfo_mismatch",
+        "id_token_invalid", "id_token_missing", "signed_response_invalid", "userinfo_mismatch",
     ),
     _UNUSABLE_ANSWER,
 )  # fmt: skip

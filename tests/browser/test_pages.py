@@ -11,6 +11,7 @@ import pytest
 from django.utils import timezone
 
 from django_oauth_flows import flows
+from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Token
 from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
 
@@ -144,8 +145,8 @@ def test_the_page_while_another_request_is_at_it(window: Window, provider: Provi
 
 
 def test_the_page_that_shows_a_code_for_another_device(window: Window, fake: FakeProvider) -> None:
-    fake.oauth2.device_interval = 0
-    make_provider(fake, device_authorization_endpoint=f"{fake.url}/device")
+    fake.oauth2.device_interval = 60  # no page may move on while it is examined
+    make_provider(fake, device_authorization_endpoint=f"{fake.url}/device", offers_device_flow=True)
     window.open("/oauth/")
     window.examine("connections-device")
     window.press("Connect Fake with another device")
@@ -153,8 +154,11 @@ def test_the_page_that_shows_a_code_for_another_device(window: Window, fake: Fak
     assert device.user_code in window.text
     assert window.page.get_by_role("img", name="QR code").is_visible()
     window.examine("device")
+    AuthorizationRequest.objects.update(next_poll_at=DatabaseNow() + timedelta(seconds=4))
+    window.press("Look now")
+    assert device.user_code in window.text
     fake.oauth2.decide(device.user_code)
-    window.page.wait_for_url("**/oauth/", timeout=30_000)  # it has looked by itself
+    window.page.wait_for_url("**/oauth/", timeout=60_000)  # it looks by itself
     assert "Working." in window.text
 
 

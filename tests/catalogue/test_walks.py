@@ -12,8 +12,9 @@ import trustme
 
 from django_oauth_flows import catalogue, flows
 from django_oauth_flows.exceptions import ConnectionUnusable
+from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.forms import open_parameters
-from django_oauth_flows.models import Connection, Provider, Revocation
+from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import FakeProvider
 from django_oauth_flows.testing.factories import shift_expiry, walk
@@ -60,6 +61,25 @@ def test_an_entry_whose_signature_is_the_secret_itself_is_walked_over_tls(
     with FakeProvider(tls=context) as fake:
         for slug in slugs:
             _walk(catalogue.find(slug), fake, client, ca_bundle=str(tmp_path / "ca.pem"))
+
+
+def test_entries_that_give_out_codes_for_other_devices_are_connected_by_one(
+    fake: FakeProvider, client: Client, user: User
+) -> None:
+    client.force_login(user)
+    fake.oauth2.device_interval = 0
+    by_code = {p.device_authorization_endpoint: p for p in catalogue.presets() if p.device_authorization_endpoint}
+    assert {"github", "gitlab", "twitch"} <= {p.extends or p.slug for p in by_code.values()}
+    for preset in by_code.values():
+        provider = _provider(preset, fake, ca_bundle="")
+        started = client.post(f"/oauth/connect/{provider.slug}/", {"way": "device"})
+        assert started.status_code == 303, preset.slug
+        fake.oauth2.decide(next(iter(fake.oauth2.devices.values())).user_code)
+        AuthorizationRequest.objects.filter(taken_at=None).update(next_poll_at=DatabaseNow())
+        assert client.get(started["Location"]).status_code == 303, preset.slug
+        connection = Connection.objects.get(provider=provider)
+        assert connection.grant_type == Connection.GrantType.DEVICE_CODE
+        _call(connection)
 
 
 def _walk(preset: Preset, fake: FakeProvider, client: Client, *, ca_bundle: str = "") -> None:

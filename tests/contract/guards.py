@@ -58,6 +58,7 @@ decides.
 | F17 | sweeps choose rows with `SKIP LOCKED` | it spares them a wait; who gets a row is decided by the condition of the `UPDATE` |
 | F19, C04 | a page's own exemption from `ATOMIC_REQUESTS` | Django looks at what stands in the URL configuration; the page's own is for sites that route it themselves |
 | F20 | the interpreter waits for threads that store an answer | that is Python's own doing; what hands the work to such a thread is taken away |
+| I13 | a part of a token has one spelling in base64url | PyJWT refuses another one as well; ours is for what is read without it |
 | I18, P09 | nothing fetches what claims only point to; nothing hands out a token | there is no such code to take the guard of |
 | I22 | no logout tokens are taken | there is no address for them |
 | V02, V03 | a million inputs, a million rows | the guards are those above; the numbers are in [long-run.md](long-run.md) |

@@ -181,7 +181,17 @@ def test_a_repeated_request_is_authenticated_anew(
 
 
 @pytest.mark.security("T19")
-@pytest.mark.parametrize(("challenge", "sent"), [(CHALLENGE, 2), (Answer(400, {"error": "use_dpop_nonce"}), 1)])
+@pytest.mark.parametrize(
+    ("challenge", "sent"),
+    [
+        (CHALLENGE, 2),
+        (Answer(401, CHALLENGE.body, CHALLENGE.headers), 2),
+        (Answer(400, CHALLENGE.body), 1),
+        (Answer(400, CHALLENGE.body, {"DPoP-Nonce": "two words"}), 1),
+        (Answer(400, CHALLENGE.body, {"DPoP-Nonce": "n" * 1001}), 1),
+    ],
+    ids=str,
+)
 def test_a_server_that_is_never_content_loses_nothing(
     challenge: Answer, sent: int, bound: Provider, connected: Connection, fake: FakeProvider, browser: Client
 ) -> None:

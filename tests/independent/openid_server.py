@@ -61,6 +61,19 @@ class OpenIDServer:
         browser.close()
         return page
 
+    def enter(
+        self, verification_uri: str, user_code: str, *, account: str = "account-1", button: str = "Allow"
+    ) -> None:
+        """Enter a code on another device, as a person who then logs in, and allows or presses another button."""
+        browser = self.browser()
+        page = browser.get(verification_uri)
+        page = browser.submit(page, page.form(), {"user_code": user_code})
+        page = browser.submit(page, page.form(), follow=False)
+        page = browser.get(page.location)
+        page = browser.submit(page, page.form(button="Log in"), {"account": account}, button="Log in")
+        page = browser.submit(page, page.form(button=button), button=button)
+        browser.close()
+
     @property
     def _verify(self) -> Any:
         return str(self.ca) if self.ca else True

@@ -129,6 +129,7 @@ def _columns(module: Module, fake: FakeProvider) -> dict[str, Any]:
     return {
         "identity_source": source,
         "dialect": dict(module.dialect),
+        **module.columns,
         "dpop_bound_access_tokens": module.dpop,
         "authorization_response_iss_parameter_supported": fake.oauth2.sends_iss,
     }

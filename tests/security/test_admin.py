@@ -278,7 +278,8 @@ def test_draining_and_importing_need_permissions_of_their_own(
     staff: Callable[..., Client], connection: Connection
 ) -> None:
     client = staff("view_provider", "change_provider")
-    client.post(PROVIDERS, {"action": "disconnect_all", "_selected_action": [str(connection.provider_id)]})
+    chosen = {"action": "disconnect_all", "_selected_action": [str(connection.provider_id)], "post": "yes"}
+    client.post(PROVIDERS, chosen)
     connection.refresh_from_db()
     assert connection.status == "active"
     assert client.post(f"{CONNECTIONS}import/", {}).status_code == 403

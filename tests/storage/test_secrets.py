@@ -66,7 +66,7 @@ def test_no_secret_lies_in_clear_in_any_column(
 def test_every_sealed_column_that_is_ever_filled_holds_ciphertext(
     *, browser: Client, provider: Provider, oauth1_provider: Provider, user: User, make_user: Any, fake: FakeProvider
 ) -> None:
-    for name in ("private_key", "proxy", "second_client_secret"):
+    for name in ("private_key", "client_certificate", "proxy", "second_client_secret"):
         provider.seal(name, Secret(f"{PLAIN}-{name}"))
     provider.save()
     oauth1_provider.seal("private_key", Secret(PLAIN))

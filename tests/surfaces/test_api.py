@@ -103,6 +103,7 @@ def test_providers_are_listed_without_their_client(browser: Client, provider: Pr
             "scopes": ["read"],
             "allowed_scopes": ["write"],
             "delegated_calls": [],
+            "required_scopes": [],
         }
     ]
 
@@ -142,9 +143,12 @@ def test_a_connection_tells_its_state_and_nothing_of_its_token(browser: Client, 
         "requested_scopes": ["read"],
         "granted_scopes": ["read"],
         "missing_scopes": [],
+        "missing_required_scopes": [],
+        "authorization_details": [],
         "status": "active",
         "reason": "",
         "paused": False,
+        "health": "working",
         "renewable": True,
         "revoked_at": None,
         "last_used_at": None,
@@ -292,7 +296,7 @@ def test_an_untrusted_host_header_names_no_site(browser: Client, provider: Provi
     url = post(browser, start_url(), {}, headers={"Host": "evil.example"}).json()["connect_url"]
     assert url.startswith("http://testserver/")
     settings.OAUTH_FLOWS = {}
-    problem(post(browser, start_url(), {}, headers={"Host": "evil.example"}), 400, "base_url_required")
+    problem(post(browser, start_url(), {}, headers={"Host": "evil.example"}), 409, "base_url_required")
 
 
 # Disconnecting

@@ -15,7 +15,7 @@ from django.db import router
 from django_oauth_flows import catalogue, flows
 from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError
 from django_oauth_flows.forms import open_parameters
-from django_oauth_flows.management.asking import client_secret
+from django_oauth_flows.management.asking import client_secret, initial_access_token
 from django_oauth_flows.models import Provider
 from django_oauth_flows.models.provider_preset import describe, known_preset
 
@@ -59,6 +59,17 @@ class Command(BaseCommand):
         secret.add_argument("--client-secret-file", metavar="PATH", help="Read the client secret there; - is stdin.")
         secret.add_argument("--client-secret-env", metavar="NAME", help="Take it from this environment variable.")
         secret.add_argument("--no-client-secret", action="store_true", help="The client has none.")
+        parser.add_argument(
+            "--register", action="store_true", help="With --issuer: let the issuer make the client (RFC 7591)."
+        )
+        parser.add_argument("--client-name", default="", help="With --register: what the service is to call this site.")
+        token = parser.add_mutually_exclusive_group()
+        token.add_argument(
+            "--initial-access-token-file",
+            metavar="PATH",
+            help="With --register, if the issuer demands one: read it there; - is stdin.",
+        )
+        token.add_argument("--initial-access-token-env", metavar="NAME", help="Take it from this environment variable.")
         parser.add_argument("--slug", default="", help="Another slug than the entry's; it cannot be changed later.")
         parser.add_argument("--name", default="", help="Another name than the entry's.")
         parser.add_argument("--scopes", help="Other scopes than the entry's, separated by blanks.")
@@ -85,6 +96,8 @@ class Command(BaseCommand):
             self._show(catalogue.presets() if options["list"] else catalogue.search(options["search"], limit=100))
         elif options["diff"]:
             self._diff(options["preset"])
+        elif options["register"]:
+            self._register(options)
         elif not (options["preset"] or options["issuer"]) or not options["client_id"]:
             raise CommandError("Name an entry and give --client-id, or look around with --search or --list.")
         elif options["issuer"] and (options["preset"] or not options["slug"]):
@@ -150,6 +163,27 @@ class Command(BaseCommand):
         except OAuthFlowsError as error:
             raise CommandError(f"{error.message} {error.hint}") from None
         self._tell_added(provider)
+
+    def _register(self, options: Mapping[str, Any]) -> None:
+        """Let the issuer say what an entry would, and make the client."""
+        if not options["issuer"] or not options["slug"] or options["preset"] or options["client_id"]:
+            raise CommandError("With --register, give --issuer and --slug, no entry and no client.")
+        try:
+            provider = flows.register_provider(
+                options["issuer"],
+                slug=options["slug"],
+                name=options["name"],
+                scopes=None if options["scopes"] is None else options["scopes"].split(),
+                api_base_url=options["api_base_url"],
+                internal=options["internal"],
+                dpop=options["dpop"],
+                client_name=options["client_name"],
+                initial_access_token=initial_access_token(options),
+            )
+        except OAuthFlowsError as error:
+            raise CommandError(f"{error.message} {error.hint}") from None
+        self._tell_added(provider)
+        self.stdout.write(f"Registered there as {provider.client_id}.")
 
     def _validate(self, preset: Preset, provider: Provider) -> None:
         """Say everything that is wrong at once, with the parameters that staff have to give."""

@@ -9,7 +9,7 @@ FLOWS, VALUES, CERTIFICATES = "flows/test_dpop.py::", "protocol/test_dpop.py::",
 BINDING = (
     mutant(
         "T08", "a token that anybody could use is refused", "protocol/parsing.py",
-        "    if bound:\n", "    if False:\n",
+        'if isinstance(value, str) and value.lower() == "dpop":', "if True:",
         FLOWS + "test_a_token_that_anybody_could_use_is_refused",
     ),
     mutant(

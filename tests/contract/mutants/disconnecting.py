@@ -25,9 +25,9 @@ DISCONNECTING = (
     ),
     mutant(
         "D04", "the refresh token is revoked first", "flows/revocations.py",
-        'results.append(flow.revoke(token, hint="refresh_token"))',
+        'results.append(flow.revoke(token, hint="refresh_token", dpop_key=key))',
         'results.append(flow.revoke(secrets["access_token"], hint="access_token"))\n'
-        '            results.append(flow.revoke(token, hint="refresh_token"))\n'
+        '            results.append(flow.revoke(token, hint="refresh_token", dpop_key=key))\n'
         "            return Revocation.Outcome.REVOKED",
         DISCONNECT + "test_the_refresh_token_goes_first_and_an_unknown_token_is_a_success",
     ),

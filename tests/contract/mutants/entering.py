@@ -74,7 +74,7 @@ ENTERING = (
     ),
     mutant(
         "B22", "an answer comes in the way that was agreed", "flows/answers.py",
-        "if posted != (provider.response_mode == Provider.ResponseMode.FORM_POST):", "if False:",
+        'raise AuthorizationError("The service answered in another way than agreed.", code="unexpected_response")', "return",
         FORMS + "test_a_query_where_a_form_was_agreed_and_the_other_way_round",
     ),
     mutant(
@@ -124,9 +124,8 @@ ENTERING = (
         "surfaces/test_views_connecting.py::test_csrf_protection_does_not_depend_on_the_sites_middleware",
     ),
     mutant(
-        "D01", "disconnecting is a POST", "views/managing.py",
-        '@members_only("POST", after_login=to_connections)\ndef disconnect(',
-        '@members_only("POST", "GET", after_login=to_connections)\ndef disconnect(',
+        "D01", "disconnecting is a POST", "views/shielding.py",
+        "shielded(require_http_methods(methods)(csrf_protect(entrance)))", "shielded(csrf_protect(entrance))",
         DISCONNECT + "test_disconnecting_is_a_post_with_a_csrf_token",
     ),
     mutant(
@@ -146,15 +145,9 @@ ENTERING = (
         ADMIN + "test_staff_who_may_only_look_can_only_look",
     ),
     mutant(
-        "M03", "refreshing needs its own permission", "admin/connection.py",
-        'return self.has_view_permission(request) and request.user.has_perm("oauth_flows.refresh_connection")',
-        "return self.has_view_permission(request)",
-        ADMIN + "test_each_action_needs_its_own_permission_and_a_post",
-    ),
-    mutant(
-        "M03", "what is hidden from these staff is not acted on", "admin/connection.py",
-        "if not permitted(request) or not self.has_view_permission(request, connection):", "if not permitted(request):",
-        ADMIN + "test_a_connection_that_the_site_hides_from_these_staff_is_not_acted_on",
+        "M03", "importing needs its own permission", "admin/connection.py",
+        'return request.user.has_perm("oauth_flows.import_connection")', "return True",
+        ADMIN + "test_draining_and_importing_need_permissions_of_their_own",
     ),
     mutant(
         "M04", "who sends a secret elsewhere knows it", "admin/provider_form.py",
@@ -180,11 +173,6 @@ ENTERING = (
         ),
     ),
     mutant(
-        "P01", "a stranger's connection does not exist", "api/views.py",
-        'if connection is None or not allows(request.user, "view", connection):', "if connection is None:",
-        API + "test_only_the_owner_sees_and_disconnects",
-    ),
-    mutant(
         "P01", "an inactive user is nobody", "api/base.py",
         "return user is not None and user.is_authenticated and user.is_active", "return user is not None and user.is_authenticated",
         API + "test_an_inactive_user_whom_the_sites_authentication_lets_pass_is_refused",
@@ -193,16 +181,6 @@ ENTERING = (
         "P03", "a member without a meaning is refused", "api/serializers.py",
         "if isinstance(data, Mapping) and (unknown :=", "if False and (unknown :=",
         API + "test_a_start_refuses_members_it_has_no_use_for",
-    ),
-    mutant(
-        "P04", "a huge body is not read", "api/base.py", "if len(raw) > MAX_BODY:", "if False:",
-        API + "test_a_hostile_body_is_a_problem_and_not_a_crash",
-        also=(
-            Change(
-                "api/base.py",
-                "if not length.isdecimal() or len(length) > len(str(MAX_BODY)) or int(length) > MAX_BODY:", "if False:",
-            ),
-        ),
     ),
     mutant(
         "P08", "no cache keeps an answer", "api/base.py", '        response["Cache-Control"] = "private, no-store"\n', "",
