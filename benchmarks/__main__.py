@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.harness import ROOT
 
-NAMES = ("api_call", "dance", "fleet", "startup", "catalogue", "memory")
+NAMES = ("api_call", "dance", "fleet", "startup", "catalogue", "memory", "admin_list")
 
 
 def main() -> int:

@@ -48,13 +48,15 @@ class OAuthFlowsError(Exception):
     """Base of all errors: ``code`` (stable), a plain message, and ``hint``, the next step.
 
     ``attempt`` is there when an authorization has failed in the hands of the user who started it; ``in_doubt`` says that
-    an earlier try of the same request was sent and never answered.
+    an earlier try of the same request was sent and never answered; ``suspect`` is what staff should look at where the
+    code leaves it open: "tls" (a certificate), "clock", or "".
     """
 
     default_code = "error"
     default_hint = ""
     attempt: Attempt | None = None
     in_doubt = False
+    suspect = ""
 
     def __init__(self, message: str, *, code: str = "", hint: str = "") -> None:
         super().__init__(message)

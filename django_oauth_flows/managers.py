@@ -158,7 +158,7 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         lasting = models.Q(grant_type__in=OWN_GRANTS)
         renewable = models.Q(token__refresh_token__isnull=False)
         over = (renewable & models.Q(token__refresh_token_expires_at__lte=until)) | (
-            ~renewable & models.Q(token__expires_at__lte=until)
+            ~renewable & models.Q(token__next_refresh_at=None, token__expires_at__lte=until)
         )
         return self.filter(over, ~lasting, status="active", token__isnull=False)
 

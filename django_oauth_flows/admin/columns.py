@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.utils import display_for_value
 from django.utils.translation import gettext_lazy as _
 
+from django_oauth_flows.admin import wording
 from django_oauth_flows.managers import owner_key
 from django_oauth_flows.models import Connection
 
@@ -30,6 +31,12 @@ class ConnectionColumns:
         if obj.user is not None and (obj.owner_model, obj.owner_id) == owner_key(obj.user):
             return str(obj.user)
         return f"{obj.owner_model} {obj.owner_id}".strip() or str(_("the site itself"))
+
+    @admin.display(description=_("state"))
+    def state(self, obj: Connection) -> str:
+        """Show status and switch in one word."""
+        is_paused = obj.paused and obj.status != Connection.Status.REVOKED
+        return str(wording.STATES["paused" if is_paused else obj.status])
 
     @admin.display(description=_("requested scopes"))
     def requested_scopes_text(self, obj: Connection) -> str:
@@ -56,7 +63,7 @@ class ConnectionColumns:
         """Show them as they were granted."""
         return json.dumps(obj.authorization_details, ensure_ascii=False) if obj.authorization_details else "-"
 
-    @admin.display(description=_("access token expires"), ordering="token__expires_at")
+    @admin.display(description=_("access token expires"))
     def expires_at(self, obj: Connection) -> str:
         """Show the token's column."""
         return _moment(_of_token(obj, "expires_at"))

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.contrib.auth import get_user_model
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.transaction import non_atomic_requests
 from django.http import Http404
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from django_oauth_flows import flows
-from django_oauth_flows.admin import wording
 from django_oauth_flows.admin.columns import ConnectionColumns, is_renewable
-from django_oauth_flows.admin.filters import EndFilter, ExpiryFilter, RequiredScopesFilter
-from django_oauth_flows.admin.history import EventInline, RevocationInline
+from django_oauth_flows.admin.connection_actions import ConnectionActions
+from django_oauth_flows.admin.filters import EndFilter, RequiredScopesFilter, StateFilter
 from django_oauth_flows.admin.import_form import ImportForm
-from django_oauth_flows.admin.pages import ReadOnlyPages, confirmed
-from django_oauth_flows.exceptions import OAuthFlowsError
+from django_oauth_flows.admin.paginating import NewestPaginator
+from django_oauth_flows.admin.rounds import SECONDS
+from django_oauth_flows.admin.searching import find
+from django_oauth_flows.admin.timeline import timeline
 from django_oauth_flows.models import Connection
 
 if TYPE_CHECKING:
@@ -34,21 +34,32 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
-SECONDS = 10
-"""How long one press of a button works on a selection: a worker that takes longer may be killed by its server."""
+    from django_oauth_flows.admin.rounds import Work
+
+
+class NewestFirst(ChangeList):
+    """The list, never sorted in another way: among a million rows that would read them all."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """Return the one order, whatever the address says."""
+        return ["-created_at", "-pk"]
 
 
 @admin.register(Connection)
-class ConnectionAdmin(ConnectionColumns, ReadOnlyPages):
+class ConnectionAdmin(ConnectionColumns, ConnectionActions):
     """Look at connections; refresh and revoke them."""
 
-    list_display = ("provider", "account", "owner", "status", "reason", "expires_at", "last_used_at")
+    list_display = ("provider", "account", "owner", "state", "reason", "expires_at", "last_used_at", "created_at")
     list_display_links = ("provider", "account")
-    list_filter = ("provider", "status", ExpiryFilter, EndFilter, RequiredScopesFilter, "grant_type", "paused")
+    list_filter = ("provider", StateFilter, EndFilter, RequiredScopesFilter)
     list_select_related = ("provider", "user", "token")
-    date_hierarchy = None
-    actions = ("refresh_selected", "revoke_selected")
-    inlines = (EventInline, RevocationInline)
+    ordering = ("-created_at", "-pk")
+    sortable_by = ()
+    paginator = NewestPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each would count all rows
+    search_fields = ("label",)  # Django shows the box; what is searched is said by find()
+    search_help_text = _("A user's whole name, the beginning of an account's name, or an id.")
     change_form_template = "admin/oauth_flows/connection/change_form.html"
     change_list_template = "admin/oauth_flows/connection/change_list.html"
     fieldsets = (
@@ -59,6 +70,7 @@ class ConnectionAdmin(ConnectionColumns, ReadOnlyPages):
             {
                 "fields": (
                     "grant_type",
+                    "acts_for",
                     "requested_scopes_text",
                     "granted_scopes_text",
                     "missing_scopes_text",
@@ -90,17 +102,15 @@ class ConnectionAdmin(ConnectionColumns, ReadOnlyPages):
         """Make everything read-only."""
         return [name for _title, options in self.fieldsets for name in options["fields"]]
 
-    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        """Find what the list shows: accounts, and users by the beginning of their name."""
-        return ("label", "subject", "owner_id", f"^user__{get_user_model().USERNAME_FIELD}")
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the list that is always in the order of its index."""
+        return NewestFirst
 
-    def has_refresh_permission(self, request: HttpRequest) -> bool:
-        """Ask for the permission of its own."""
-        return self.has_view_permission(request) and request.user.has_perm("oauth_flows.refresh_connection")
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """Ask for the permission of its own."""
-        return self.has_view_permission(request) and request.user.has_perm("oauth_flows.revoke_connection")
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Connection], search_term: str
+    ) -> tuple[QuerySet[Connection], bool]:
+        """Search by indexes alone."""
+        return find(queryset, search_term), False
 
     def has_import_permission(self, request: HttpRequest) -> bool:
         """Ask for the permission of its own."""
@@ -140,21 +150,22 @@ class ConnectionAdmin(ConnectionColumns, ReadOnlyPages):
     ) -> HttpResponse:
         """Offer the buttons that would do something, to who may use them."""
         if obj is not None:
-            context["may_refresh"] = self.has_refresh_permission(request) and is_renewable(obj)
-            context["may_revoke"] = self.has_revoke_permission(request) and obj.status != Connection.Status.REVOKED
+            context["may_refresh"] = self.has_refresh_permission(request, obj) and is_renewable(obj)
+            context["may_revoke"] = self.has_revoke_permission(request, obj) and obj.status != Connection.Status.REVOKED
+            context["timeline"] = timeline(obj)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     @non_atomic_requests
     @method_decorator(require_POST)
     def refresh_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Refresh one connection."""
-        return self._act(request, object_id, self.has_refresh_permission, self._refresh)
+        return self._act(request, object_id, self.refreshing())
 
     @non_atomic_requests
     @method_decorator(require_POST)
     def revoke_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Disconnect one connection."""
-        return self._act(request, object_id, self.has_revoke_permission, self._revoke)
+        return self._act(request, object_id, self.revoking())
 
     @method_decorator(sensitive_post_parameters("access_token", "token_secret", "refresh_token"))
     def import_view(self, request: HttpRequest) -> HttpResponse:
@@ -172,78 +183,13 @@ class ConnectionAdmin(ConnectionColumns, ReadOnlyPages):
         context = {"title": _("Import a connection"), "form": form, "adminform": form.laid_out(self)}
         return self.show_page(request, "admin/oauth_flows/connection/import.html", context)
 
-    @admin.action(description=_("Refresh"), permissions=["refresh"])
-    def refresh_selected(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        """Get new access tokens now."""
-        self._check_viewable(request, queryset)
-        self._refresh(request, queryset)
-
-    @admin.action(description=_("Disconnect and revoke"), permissions=["revoke"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[Connection]) -> HttpResponse | None:
-        """Disconnect here at once, and revoke at the provider; ask first."""
-        self._check_viewable(request, queryset)
-        if confirmed(request):
-            self._revoke(request, queryset)
-            return None
-        live = queryset.exclude(status=Connection.Status.REVOKED).select_related("provider")
-        count = live.count()
-        question = ngettext(
-            "Disconnect %(count)d connection and revoke it?", "Disconnect %(count)d connections and revoke them?", count
-        )
-        consequences = [
-            _(
-                "Their tokens are removed here at once, and revoked at the service where that hurts no other connection."
-            ),
-            _("This cannot be undone: only the users themselves can connect again."),
-        ]
-        return self.ask_first(request, live, question=question % {"count": count}, consequences=consequences)
-
-    def _check_viewable(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        """Refuse the whole action if the site hides one of the rows from this person."""
-        if not all(self.has_view_permission(request, connection) for connection in queryset):
-            raise PermissionDenied
-
-    def _act(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        permitted: Callable[[HttpRequest], bool],
-        action: Callable[..., None],
-    ) -> HttpResponse:
+    def _act(self, request: HttpRequest, object_id: str, work: Work) -> HttpResponse:
         connection = self.get_object(request, unquote(object_id))
         if connection is None:
             raise Http404
-        if not permitted(request) or not self.has_view_permission(request, connection):
+        if not work.permitted(request, connection):
             raise PermissionDenied
-        action(request, self.get_queryset(request).filter(pk=connection.pk))
+        done = work.do(request, [connection], monotonic() + SECONDS)
+        if work.title == self.revoking().title:
+            self.message_user(request, *work.summary(Counter(outcome for _row, outcome in done)))
         return self.go_to("oauth_flows_connection_change", connection.pk)
-
-    def _refresh(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        until = monotonic() + SECONDS
-        rows = list(queryset.select_related("provider"))
-        for position, connection in enumerate(rows):
-            if monotonic() > until:
-                left = len(rows) - position
-                said = ngettext("%(count)d was not refreshed yet.", "%(count)d were not refreshed yet.", left)
-                self.message_user(request, said % {"count": left}, messages.WARNING)
-                return
-            outcome, level = _refreshed(connection)
-            self.log_change(request, connection, outcome)
-            self.message_user(request, f"{connection}: {outcome}", level)
-
-    def _revoke(self, request: HttpRequest, queryset: QuerySet[Connection]) -> None:
-        ended = flows.revoke_all(queryset, actor=request.user, seconds=SECONDS)
-        for connection, outcome in ended:
-            self.log_change(request, connection, f"{_('disconnected')}: {wording.outcome_label(outcome)}")
-        left = queryset.exclude(status=Connection.Status.REVOKED).count()
-        self.message_user(request, *wording.disconnected([outcome for _row, outcome in ended], left=left))
-
-
-def _refreshed(connection: Connection) -> tuple[str, int]:
-    """Refresh; return what to say, and how loudly."""
-    try:
-        result = flows.refresh(connection)
-    except OAuthFlowsError as error:
-        return f"{wording.refusal(error)} [{error.code}]", messages.ERROR
-    said = _("refreshed") if result.refreshed else _("another worker refreshed it just now")
-    return str(said), messages.SUCCESS

@@ -1,4 +1,4 @@
-"""Filters of the change lists."""
+"""Filters of the list of connections: each is answered by an index."""
 
 from __future__ import annotations
 
@@ -8,44 +8,35 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.admin import wording
+from django_oauth_flows.admin.searching import providers
 
 if TYPE_CHECKING:
-    from django.db.models import QuerySet
     from django.http import HttpRequest
 
-    from django_oauth_flows.models import Connection
 
+class StateFilter(admin.SimpleListFilter):
+    """How the connection stands: its status and its switch in one."""
 
-class ExpiryFilter(admin.SimpleListFilter):
-    """When the access token expires."""
-
-    title = _("access token")
-    parameter_name = "expiry"
+    title = _("state")
+    parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer what staff look for."""
-        return [
-            ("expired", _("expired")),
-            ("day", _("expires within a day")),
-            ("later", _("expires later")),
-            ("unknown", _("no known expiry")),
-        ]
+        """Offer the states."""
+        return list(wording.STATES.items())
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Connection]) -> QuerySet[Connection]:
-        """Compare with the database's clock."""
-        now = DatabaseNow()
-        tomorrow = now + timedelta(days=1)
-        match self.value():
-            case "expired":
-                return queryset.filter(token__expires_at__lte=now)
-            case "day":
-                return queryset.filter(token__expires_at__gt=now, token__expires_at__lte=tomorrow)
-            case "later":
-                return queryset.filter(token__expires_at__gt=tomorrow)
-            case "unknown":
-                return queryset.filter(token__isnull=False, token__expires_at=None)
-        return queryset
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Compare columns that stand in one index."""
+        state = self.value()
+        if state not in wording.STATES:
+            return queryset
+        rows = queryset.filter(provider__in=providers())
+        match state:
+            case "active":
+                return rows.filter(status="active", paused=False)
+            case "paused":
+                return rows.filter(status__in=("active", "reauthorization_required"), paused=True)
+        return rows.filter(status=state)
 
 
 class RequiredScopesFilter(admin.SimpleListFilter):
@@ -70,10 +61,12 @@ class EndFilter(admin.SimpleListFilter):
     parameter_name = "dying"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Offer times in which one can still write to people."""
-        return [("7", _("within 7 days")), ("30", _("within 30 days"))]
+        """Offer what is over, and times in which one can still write to people."""
+        return [("0", _("now: access is over")), ("7", _("within 7 days")), ("30", _("within 30 days"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Compare with the database's clock."""
         days = self.value()
-        return queryset.dying(timedelta(days=int(days))) if days in ("7", "30") else queryset
+        if days not in ("0", "7", "30"):
+            return queryset
+        return queryset.filter(token__provider__in=providers()).dying(timedelta(days=int(days)))

@@ -30,6 +30,7 @@ class AccessiblePages(admin.ModelAdmin):  # type: ignore[type-arg]
 
     class Media:
         css = {"all": ("oauth_flows/admin.css",)}  # noqa: RUF012 - Django's own name and type
+        js = ("oauth_flows/admin.js",)
 
     def formfield_for_dbfield(self, db_field: models.Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
         """Name both halves of a moment: Django's label belongs to neither."""

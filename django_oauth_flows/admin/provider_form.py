@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from django_oauth_flows.admin.draining import live_connections
 from django_oauth_flows.admin.json_field import StorableJSONField
+from django_oauth_flows.admin.provider_help import explain
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.models import Provider
 from django_oauth_flows.models.provider_rules import CREDENTIALED_ENDPOINTS
@@ -35,6 +36,10 @@ CREDENTIALS = [(field, column) for field, column in SECRET_FIELDS.items() if col
 WRITE_ONLY = (*SECRET_FIELDS, "previous_until", "cleared", "current_client_secret")
 """Form fields that are no columns: what is entered there never comes out."""
 
+ABOUT_WHAT_IS_STORED = ("previous_until", "cleared", "current_client_secret", "learned_access_token_lifetime")
+"""Form fields that a new provider has no use for."""
+
+NEW = _("It is encrypted at once, and never shown again.")
 KEEP = _("Leave blank to keep what is stored.")
 
 
@@ -103,6 +108,10 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         for name in ("new_private_key", "new_client_certificate"):
             self.fields[name].widget = _Unrepeated({"rows": 6, "autocomplete": "off", "spellcheck": "false"})
+        explain(self.fields)
+        if self.instance._state.adding:
+            for name in SECRET_FIELDS:
+                self.fields[name].help_text = NEW
         self.before = Provider.objects.filter(pk=self.instance.pk).first()
 
     def clean_new_private_key(self) -> str:

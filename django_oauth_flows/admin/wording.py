@@ -51,11 +51,44 @@ DANGERS = {
 """Dangerous settings of a provider, in the list of providers."""
 
 
+STATES = {
+    "active": gettext_lazy("active"),
+    "paused": gettext_lazy("paused"),
+    "reauthorization_required": gettext_lazy("needs to be reconnected"),
+    "revoked": gettext_lazy("disconnected"),
+}
+"""How a connection stands, its status and its switch in one word."""
+
+
 REFRESHES = {
     "refreshed": gettext_lazy("refreshed"),
     "needs_reauthorization": gettext_lazy("needs to be reconnected"),
 }
 """What became of refreshes; the rest are error codes, which the docs explain."""
+
+
+GOOD = {
+    "refreshed": gettext_lazy("refreshed"),
+    "adopted": gettext_lazy("another worker refreshed it just now"),
+}
+"""How a refresh ends well, by code."""
+
+
+def refreshed(outcomes: Counter[str]) -> tuple[str, int]:
+    """Sum up a bulk refresh, with the level of its message."""
+    good = sum(outcomes[code] for code in GOOD)
+    bad = {code: count for code, count in outcomes.most_common() if code not in GOOD and count}
+    said = ngettext("%(count)d connection refreshed.", "%(count)d connections refreshed.", good) % {"count": good}
+    if not bad:
+        return said, messages.SUCCESS
+    failed = ngettext("%(count)d was not", "%(count)d were not", sum(bad.values())) % {"count": sum(bad.values())}
+    return f"{said} {failed} ({'; '.join(f'{code}: {count}' for code, count in bad.items())}).", messages.WARNING
+
+
+def disconnected_by_outcome(outcomes: Counter[str]) -> tuple[str, int]:
+    """Sum up a bulk disconnection that is complete."""
+    known = Counter({code: outcomes[code] for code in Outcome.values if outcomes[code]})
+    return disconnected(known, left=0)
 
 
 def refusal(error: OAuthFlowsError) -> str:
@@ -68,7 +101,7 @@ def outcome_label(outcome: str) -> str:
     return str(Outcome(outcome).label)
 
 
-def disconnected(outcomes: Iterable[str], *, left: int) -> tuple[str, int]:
+def disconnected(outcomes: Iterable[str] | Counter[str], *, left: int) -> tuple[str, int]:
     """Sum up a bulk disconnection, with the level of its message; ``left`` are those there was no time for."""
     counted = Counter(outcomes)
     total = counted.total()

@@ -6,8 +6,8 @@ import io
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ValidationError as InvalidValue
 from django.utils.cache import patch_vary_headers
+from django.utils.dateparse import parse_datetime
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ErrorDetail, NotFound, ParseError, ValidationError
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MAX_BODY = 16 * 1024
 """Bytes of a request body: generous for a list of scopes."""
+
+_YEARS = range(1970, 9999)  # those at the ends, some database or time zone cannot compare with
 
 RATES = {"oauth_flows_call": "120/min"}
 """How often a user may do what makes work for others, unless the site gives the scope another rate, or None."""
@@ -101,10 +103,22 @@ class NewestFirst(CursorPagination):
     def rows_of(self, everything: QuerySet[Any], request: Request, view: APIView) -> list[Any]:
         """Return the rows of the page that was asked for; raise ``NotFound`` for a cursor that we have not made."""
         checked_query(request, PageQuery)
+        return self.paginate_queryset(everything, request, view=view) or []
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Return the cursor; the framework lets a database find out what a made-up one holds."""
+        cursor = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None and not self.is_position(str(cursor.position)):
+            raise NotFound
+        return cursor
+
+    def is_position(self, text: str) -> bool:
+        """Tell whether rows can be compared with this."""
         try:
-            return self.paginate_queryset(everything, request, view=view) or []
-        except (InvalidValue, ValueError, OverflowError):  # what it holds is no moment, or none that there can be
-            raise NotFound from None
+            moment = parse_datetime(text)
+        except ValueError:
+            return False
+        return moment is not None and moment.tzinfo is not None and moment.year in _YEARS
 
 
 def _schema() -> Any:

@@ -49,7 +49,11 @@ class StartDevice(View):
             session_auth_hash=user.get_session_auth_hash(),
             scopes=asked.validated_data.get("scopes") or None,
         )
-        body = {"status": "pending", "handle": started.cookie.value.reveal(), **DeviceState(started.pending).data}
+        body = {
+            "status": started.pending.kind,
+            "handle": started.cookie.value.reveal(),
+            **DeviceState(started.pending).data,
+        }
         return Response(body, status=HTTPStatus.CREATED)
 
 
@@ -86,7 +90,7 @@ def _answer(pk: UUID, action: str, who: dict[str, Any]) -> Response:
         return Response({"status": "dropped"})
     found = flows.adopt_parked(pk, **who) if action == "adopt" else flows.poll_device_authorization(pk, **who)
     if not isinstance(found, Completion):
-        response = Response({"status": "pending", **DeviceState(found).data})
+        response = Response({"status": found.kind, **DeviceState(found).data})
         response["Retry-After"] = str(found.wait)
         return response
     body: dict[str, Any] = {"status": found.kind}

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_slug
 from django.urls import reverse
 from rest_framework.response import Response
 
@@ -28,6 +30,14 @@ class BySlug(NewestFirst):
     """Pages of providers."""
 
     ordering = ("slug",)
+
+    def is_position(self, text: str) -> bool:
+        """Tell whether this can be a slug."""
+        try:
+            validate_slug(text)
+        except ValidationError:
+            return False
+        return True
 
 
 class ProviderList(View):

@@ -12,8 +12,8 @@ from django.db import Error, router
 
 from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlowsError
 from django_oauth_flows.failpoints import Failpoint, reach
-from django_oauth_flows.flows.answers import answer_of
-from django_oauth_flows.flows.binding import check_binding, check_standing
+from django_oauth_flows.flows.binding import check_binding
+from django_oauth_flows.flows.checking import checked_answer
 from django_oauth_flows.flows.confirming import remember_login, verify_login
 from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
 from django_oauth_flows.flows.introspecting import with_lifetime
@@ -22,11 +22,10 @@ from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.storing import store, store_new
 from django_oauth_flows.flows.values import Completion, Grant
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent
-from django_oauth_flows.protocol.authorization import read_state, validate_authorization_response
+from django_oauth_flows.protocol.authorization import read_state
 from django_oauth_flows.protocol.flow import flow_for
-from django_oauth_flows.protocol.jarm import signed_answer
 from django_oauth_flows.protocol.kept import as_variables
-from django_oauth_flows.protocol.messages import Identity, PendingAuthorization, TemporaryCredentials
+from django_oauth_flows.protocol.messages import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
     from django_oauth_flows.protocol.messages import (
         AuthorizationResponse,
-        ClientRegistration,
         Params,
         TokenCredentials,
         TokenResponse,
@@ -102,6 +100,11 @@ def _complete(
 ) -> Completion:
     """Complete what this caller has taken, and whatever happens, note how it ended."""
     with ended_on_error(request):
+        if request.report is not None:
+            from django_oauth_flows.flows.rehearsing import finish_test  # staff's tests are rare
+
+            finish_test(request, provider_slug, params, user=user)
+            return Completion("tested", request.pk, None, request.next_url)
         return _exchange(request, provider_slug, params, user=user, browser=browser)
 
 
@@ -126,15 +129,8 @@ def _exchange(
     user: AbstractBaseUser,
     browser: Secret,
 ) -> Completion:
-    if request.provider.slug != provider_slug:
-        raise AuthorizationError("This answer belongs to another service.", code="provider_mismatch")
-    check_standing(request, user=user)
-    registration = request.provider.registration(request.parameters)
-    state = read_state(params)
-    pending = _pending(request, registration, state)
-    found: datetime = request.now  # type: ignore[attr-defined]
-    answer = signed_answer(answer_of(request, params), registration, state, now=found.timestamp())
-    response = validate_authorization_response(pending, answer)
+    response = checked_answer(request, provider_slug, params, user=user)
+    registration = response.pending.registration
     began = time.monotonic()
     tokens = flow_for(registration).exchange(response)
     reach(Failpoint.CODE_EXCHANGED)
@@ -225,7 +221,7 @@ def repeat(
     if request.taken_at is None:
         raise AuthorizationError("This authorization took too long.", code="state_expired")
     if user.is_authenticated and user.pk == request.user_id:
-        if request.outcome == Outcome.CONNECTED:
+        if request.outcome in (Outcome.CONNECTED, Outcome.TESTED):
             return Completion("already_connected", request.pk, request.connection, request.next_url)
         if is_waiting(request):
             return question(
@@ -242,20 +238,6 @@ def _is_being_completed(request: AuthorizationRequest) -> bool:
     # Exchange, keys and identity are three protocol requests.
     return request.taken_at is not None and now - request.taken_at < 3 * timedelta(
         seconds=request.provider.request_deadline
-    )
-
-
-def _pending(request: AuthorizationRequest, registration: ClientRegistration, state: Secret) -> PendingAuthorization:
-    token, secret = request.open("temporary_token"), request.open("temporary_token_secret")
-    return PendingAuthorization(
-        registration=registration,
-        redirect_uri=request.redirect_uri,
-        scopes=request.requested_scopes,
-        state=state,
-        code_verifier=request.open("code_verifier"),
-        nonce=request.open("nonce"),
-        dpop_key=request.open("dpop_key"),
-        temporary_credentials=TemporaryCredentials(token, secret) if token and secret else None,
     )
 
 

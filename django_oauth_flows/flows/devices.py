@@ -35,6 +35,7 @@ from django_oauth_flows.flows.values import Completion, Grant, PendingDevice, St
 from django_oauth_flows.models import AuthorizationRequest, Provider
 from django_oauth_flows.protocol.authorization import CANCELLED
 from django_oauth_flows.protocol.device import LONGEST_INTERVAL, SLOW_DOWN, approved
+from django_oauth_flows.protocol.dpop import new_key
 from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.messages import Identity
 from django_oauth_flows.protocol.oauth2 import OAuth2Flow
@@ -95,8 +96,9 @@ def start_device_authorization(
     )
     make_room(user.pk, provider)  # before the provider is asked for anything
     began = time.monotonic()
-    flow = _flow(provider.registration(request.parameters))
-    answer = flow.authorize_device(scopes=request.requested_scopes)
+    registration = provider.registration(request.parameters)
+    answer = _flow(registration).authorize_device(scopes=request.requested_scopes)
+    request.seal("dpop_key", new_key() if registration.dpop_bound_access_tokens else None)
     _remember(request, answer, elapsed=time.monotonic() - began)
     path = reverse("oauth_flows:device", args=[request.pk])
     cookie = replace(browser_cookie(request.pk, browser, path=path), max_age=answer.expires_in)
@@ -202,7 +204,7 @@ def _asked(request: AuthorizationRequest, *, user: AbstractBaseUser) -> TokenRes
         registration = request.provider.registration(request.parameters)
         policy = replace(registration.transport, deadline=min(POLL_DEADLINE, registration.transport.deadline))
         flow = _flow(replace(registration, transport=policy))
-        return flow.device_tokens(Secret(_opened(request)["device_code"]))
+        return flow.device_tokens(Secret(_opened(request)["device_code"]), dpop_key=request.open("dpop_key"))
     except TokenEndpointError as error:
         if _put_off(request, error):
             return None

@@ -106,8 +106,10 @@ def discard(
     fingerprint: str,
     kept: Collection[Secret | None] = (),
     using: str | None = None,
-) -> None:
+) -> Revocation | None:
     """Revoke a grant that reached us and is not kept, where that hurts nobody; never raise for the provider's sake.
+
+    Return the row under which it is noted, None if there is none.
 
     ``connection`` need not be saved: it says whose grant it would have been. ``kept``: secrets that go on being used.
     ``using``: the database alias on which it is noted and worked off, where that must outlive the caller's transaction.
@@ -119,7 +121,8 @@ def discard(
 
     minted, reason = (client_id, fingerprint), Revocation.Reason.DISCARDED
     try:
-        _queue(connection, secrets, allowed=not is_shared(connection), reason=reason, minted=minted, using=using)
+        allowed = not is_shared(connection)
+        return _queue(connection, secrets, allowed=allowed, reason=reason, minted=minted, using=using)
     except (Error, OAuthFlowsError):
         # Without a database nobody can tell who shares the grant: only a token that stands alone may be revoked now.
         if connection.provider.revocation_effect == Provider.RevocationEffect.TOKEN:
@@ -127,6 +130,7 @@ def discard(
                 revoke_at_provider(connection.provider, connection.parameters, secrets())
             except OAuthFlowsError as error:
                 logger.warning("oauth_flows.orphan_not_revoked", extra={"code": error.code})
+        return None
 
 
 def end_for_deletion(connection: Connection) -> None:

@@ -81,11 +81,19 @@ def start_authorization(
         next_url=next_url,
     )
     request.redirect_uri = redirect_uri(provider, site_url=site_url)
-    if _is_asked_first(provider):
-        make_room(user.pk, provider)  # before the provider is asked for anything
     registration = provider.registration(request.parameters)
     extends = reconnect is not None or (scopes is not None and _extends(registration, request))
     asked = asking(registration, details=authorization_details, reconnect=reconnect, extends=extends)
+    return begin(request, asked, state, browser)
+
+
+def begin(
+    request: AuthorizationRequest, asked: ClientRegistration, state: Secret, browser: Secret
+) -> StartedAuthorization:
+    """Remember ``request``, which says who wants what, and say where to send the browser; raise what the start may raise."""
+    provider = request.provider
+    if _is_asked_first(provider):
+        make_room(request.user_id, provider)  # before the provider is asked for anything
     pending, authorization_url = flow_for(asked).start(
         redirect_uri=request.redirect_uri, scopes=request.requested_scopes, state=state
     )
@@ -114,7 +122,7 @@ def described(
         raise AuthorizationError(f"{provider} accepts no new connections.", code="provider_disabled")
     owner_model, owner_id = _checked_owner(provider, user=user, owner=owner, reconnect=reconnect)
     wanted = scopes_to_ask(provider, scopes, reconnect)
-    values = dict(reconnect.parameters if reconnect else _checked_parameters(provider, parameters or {}))
+    values = dict(reconnect.parameters if reconnect else checked_parameters(provider, parameters or {}))
     state, browser = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(32))
     request = AuthorizationRequest(
         id=uuid.uuid4(),
@@ -144,7 +152,7 @@ def _extends(registration: ClientRegistration, request: AuthorizationRequest) ->
     return rows.filter(provider=request.provider, **whose).exists()
 
 
-def _checked_parameters(provider: Provider, parameters: Mapping[str, str]) -> Mapping[str, str]:
+def checked_parameters(provider: Provider, parameters: Mapping[str, str]) -> Mapping[str, str]:
     """Return ``parameters`` if the service can have such values; what is no part of an address at all is refused later."""
     try:
         dialect = Dialect.from_json(provider.dialect)

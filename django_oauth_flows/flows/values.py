@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 AUTHORIZATION_LIFETIME = 600
 """Seconds a user has to come back from the provider; also how long a parked grant waits for a yes."""
 
-CompletionKind = Literal["connected", "already_connected", "in_progress", "different_account", "account_shared"]
+CompletionKind = Literal[
+    "connected", "already_connected", "in_progress", "different_account", "account_shared", "tested"
+]
 
 SECRETS = ("access_token", "token_secret", "refresh_token", "dpop_key")
 """What is secret of a grant: the columns that travel from ``Token`` to ``Revocation``."""
@@ -55,7 +57,7 @@ class Completion:
 
     ``connected``, or ``already_connected`` for a repeat of it; ``in_progress`` while a parallel request completes it;
     ``different_account`` and ``account_shared``: the grant is parked until the user answers the parked page, to which
-    ``cookie`` belongs.
+    ``cookie`` belongs; ``tested``: it was staff's test of the provider, nothing was connected, the report says the rest.
     """
 
     kind: CompletionKind
@@ -89,6 +91,7 @@ class PendingDevice:
     verification_uri_complete: str = field(repr=False)  # with the code in it, for a QR code; "" if there is none
     expires_at: datetime
     wait: int  # seconds until the provider may be asked
+    kind: Literal["pending"] = "pending"  # beside those of a completion
 
 
 @dataclass(frozen=True, slots=True)

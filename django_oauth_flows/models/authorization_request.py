@@ -25,6 +25,7 @@ class AuthorizationRequest(Sealed):
         PARKED = "parked"
         DROPPED = "dropped"
         FAILED = "failed"
+        TESTED = "tested"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # No more indexes than are used: each of them is written by every start.
@@ -62,6 +63,7 @@ class AuthorizationRequest(Sealed):
     connection = models.ForeignKey(Connection, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     parked_grant = EncryptedField(context="authorization_request.parked_grant")  # JSON; a grant that waits for a yes
     parked_until = models.DateTimeField(null=True, blank=True)
+    report = models.JSONField(null=True, blank=True)  # of a test by staff: its steps so far; null for a real dance
 
     objects: ClassVar[AuthorizationRequestManager] = AuthorizationRequestManager()
 

@@ -108,6 +108,10 @@ class Connection(models.Model):
         indexes = (
             models.Index(fields=("owner_model", "owner_id"), name="oauth_flows_conn_owner"),
             models.Index(fields=("provider", "subject"), name="oauth_flows_conn_subject"),
+            # Staff's list among a million: the newest first, by state, by the beginning of the account's name.
+            models.Index(fields=("created_at", "id"), name="oauth_flows_conn_newest"),
+            models.Index(fields=("provider", "status", "paused"), name="oauth_flows_conn_state"),
+            models.Index(fields=("label",), name="oauth_flows_conn_label", opclasses=("varchar_pattern_ops",)),
         )
 
     def __str__(self) -> str:

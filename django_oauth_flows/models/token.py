@@ -65,7 +65,11 @@ class Token(Sealed):
     class Meta:
         verbose_name = _("token")
         verbose_name_plural = _("tokens")
-        indexes = (models.Index(fields=("provider", "next_refresh_at"), name="oauth_flows_token_due"),)
+        indexes = (
+            # With the expiry: of what nothing renews (no next refresh), what is soon over is found by the same index.
+            models.Index(fields=("provider", "next_refresh_at", "expires_at"), name="oauth_flows_token_due"),
+            models.Index(fields=("refresh_token_expires_at",), name="oauth_flows_token_end"),
+        )
         constraints = (
             models.CheckConstraint(
                 condition=models.Q(token_secret__isnull=True) | models.Q(refresh_token__isnull=True), name="oauth_flows_token_protocol",

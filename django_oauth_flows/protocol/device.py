@@ -64,7 +64,7 @@ def authorize_device(
     endpoint = endpoint_of(registration, "device_authorization_endpoint")
     request = pushed_request(registration, endpoint, [("client_id", registration.client_id), *scopes, *resources])
     try:
-        return _read(send(request, policy=registration.transport), internal=registration.transport.internal)
+        return _read(send(request, policy=registration.own_transport), internal=registration.transport.internal)
     except (ProviderUnreachable, RequestBlocked):
         raise
     except TokenEndpointError as error:

@@ -41,7 +41,10 @@ ENDPOINT_KEYS = frozenset({"refresh_endpoint", "second_exchange", "mtls_endpoint
 """Keys that name an endpoint which receives secrets: they are part of a provider's fingerprint."""
 
 
-MTLS_ALIASES = ("token_endpoint", "pushed_authorization_request_endpoint", "revocation_endpoint", "userinfo_endpoint")
+MTLS_ALIASES = (
+    "token_endpoint", "pushed_authorization_request_endpoint", "device_authorization_endpoint", "introspection_endpoint",
+    "revocation_endpoint", "userinfo_endpoint",
+)  # fmt: skip
 """Endpoints that may be elsewhere for a client that shows a certificate. RFC 8705 §5."""
 
 

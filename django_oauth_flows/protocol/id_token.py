@@ -74,8 +74,14 @@ def verified_id_token(response: AuthorizationResponse, tokens: TokenResponse, *,
         for name, secret in (("at_hash", tokens.access_token), ("c_hash", response.code)):
             _check_hash(claims, name, secret, registration.dialect.id_token_signed_response_alg)
     except TokenRefused as reason:
-        raise id_token_invalid(str(reason)) from None
+        error = id_token_invalid(str(reason))
+        error.suspect = "clock" if isinstance(reason, OutOfTime) else ""
+        raise error from None
     return claims
+
+
+class OutOfTime(TokenRefused):
+    """Raise where the service's clock and ours do not agree, or the token is an old one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +155,11 @@ def _check_times(claims: Mapping[str, Any], registration: ClientRegistration, *,
     skew = registration.dialect.clock_skew
     issued_at, expires_at = moment(claims, "iat"), moment(claims, "exp")
     if expires_at <= now - skew:
-        raise TokenRefused("it has expired")
+        raise OutOfTime("it has expired")
     if issued_at > now + skew or ("nbf" in claims and moment(claims, "nbf") > now + skew):
-        raise TokenRefused("it is from the future: compare the clocks")
+        raise OutOfTime("it is from the future: compare the clocks")
     if issued_at < now - skew - OLDEST:
-        raise TokenRefused("it is too old to be the answer to this login")
+        raise OutOfTime("it is too old to be the answer to this login")
 
 
 def _check_nonce(claims: Mapping[str, Any], nonce: Secret | None) -> None:

@@ -54,7 +54,7 @@ def introspected(registration: ClientRegistration, token: Secret) -> Introspecti
     """
     endpoint = endpoint_of(registration, "introspection_endpoint")
     parameters = [("token", token.reveal()), ("token_type_hint", "access_token")]
-    response = send(token_request(registration, endpoint, parameters, method="POST"), policy=registration.transport)
+    response = send(token_request(registration, endpoint, parameters, method="POST"), policy=registration.own_transport)
     raise_for_error(response)
     members = read_object(response)
     active = members.get("active")

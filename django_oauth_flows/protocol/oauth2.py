@@ -182,14 +182,14 @@ class OAuth2Flow:
         asked = list(scope_parameters(scopes, registration.scope_separator, dialect).items())
         return authorize_device(registration, scopes=asked, resources=_resources(dialect))
 
-    def device_tokens(self, device_code: Secret) -> TokenResponse:
-        """Ask once whether the user has entered the code. RFC 8628 §3.4.
+    def device_tokens(self, device_code: Secret, *, dpop_key: Secret | None = None) -> TokenResponse:
+        """Ask once whether the user has entered the code; ``dpop_key``: the same for every poll. RFC 8628 §3.4.
 
         Raises :class:`TokenEndpointError`, whose ``error`` says what to do: ``authorization_pending``, ``slow_down``, ….
         """
         dialect = self.registration.dialect
         body = urlencode([("grant_type", DEVICE_GRANT), ("device_code", device_code.reveal())])
-        tokens = self._tokens(body, dialect.token_parameters, {}, dpop_key=self._bound_to(None))
+        tokens = self._tokens(body, dialect.token_parameters, {}, dpop_key=dpop_key)
         return tokens if dialect.second_exchange is None else self._swapped(tokens, dialect.second_exchange)
 
     def revoke(

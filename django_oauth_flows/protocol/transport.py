@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import logging
+import ssl
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, SSLError
 
 from django_oauth_flows.exceptions import OutcomeUnknown, ProviderUnreachable, RequestBlocked, TokenEndpointError
 from django_oauth_flows.protocol.pool import adapter_for
@@ -29,6 +30,9 @@ MAX_BODY = 1024 * 1024
 """Bytes of an answer that are read; a longer one is refused."""
 
 _CHUNK = 64 * 1024
+
+_TLS = (ssl.SSLError, SSLError, requests.exceptions.SSLError)
+"""A handshake that failed. Only an address that may be connected to gets that far, so it may be said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ def send(
     except ValueError as problem:
         raise RequestBlocked(f"The endpoint may not be called: {problem}.", code="endpoint_not_allowed") from None
     prepared.headers["Accept-Encoding"] = "identity"
+    unreachable = ProviderUnreachable("The service could not be reached.")
     with exchange(policy.deadline if deadline is None else deadline) as running:
         try:
             return _exchange(prepared, policy, running)
@@ -66,9 +71,10 @@ def send(
             ) from None
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, ValueError) as error:
             logger.info("oauth_flows.provider_unreachable", extra={"error": type(error).__name__, "sent": running.sent})
+            unreachable.suspect = "tls" if isinstance(error, _TLS) else ""
     if running.sent:
         raise OutcomeUnknown("The service did not answer in full.") from None
-    raise ProviderUnreachable("The service could not be reached.") from None
+    raise unreachable from None
 
 
 def _exchange(prepared: requests.PreparedRequest, policy: TransportPolicy, running: Exchange) -> ProtocolResponse:

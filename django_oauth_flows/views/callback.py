@@ -16,12 +16,12 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
 from django_oauth_flows import flows
+from django_oauth_flows.departing import SeeOther, session_auth_hash, set_cookie
 from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.flows.answers import HANDLE, keep_answer
 from django_oauth_flows.flows.binding import cookie_name
 from django_oauth_flows.protocol.authorization import read_state
 from django_oauth_flows.protocol.secret import Secret
-from django_oauth_flows.views.connecting import SeeOther, session_auth_hash, set_cookie
 from django_oauth_flows.views.pages import bare_page, page
 from django_oauth_flows.views.popup import onward
 from django_oauth_flows.views.shielding import shielded

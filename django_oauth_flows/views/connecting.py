@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from django.conf import settings
-from django.http import Http404, HttpResponseRedirect
+from django.http import Http404
 from django.urls import reverse
 
 from django_oauth_flows import flows
+from django_oauth_flows.departing import SeeOther, forms_are_restricted, session_auth_hash, set_cookie, site_url
 from django_oauth_flows.forms import parameter_fields, read_parameters, scopes_to_ask_for
 from django_oauth_flows.managers import allows
 from django_oauth_flows.models import Connection, Provider
@@ -27,13 +27,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.http import HttpRequest, HttpResponse
 
-    from django_oauth_flows.flows.values import BrowserCookie, StartedAuthorization
-
-
-class SeeOther(HttpResponseRedirect):
-    """Redirect to a page that is fetched with GET, whatever this request was."""
-
-    status_code = 303
+    from django_oauth_flows.flows.values import StartedAuthorization
 
 
 def to_confirmation(request: HttpRequest, *, slug: str) -> str:
@@ -102,24 +96,6 @@ def manageable_connection(request: HttpRequest, pk: UUID) -> Connection:
     return connection
 
 
-def session_auth_hash(request: HttpRequest) -> str:
-    """Return what changes with the user's password, "" for an anonymous user."""
-    return request.user.get_session_auth_hash() if request.user.is_authenticated else ""
-
-
-def set_cookie(request: HttpRequest, response: HttpResponse, cookie: BrowserCookie) -> None:
-    """Bind the browser to one authorization."""
-    response.set_cookie(
-        cookie.name,
-        cookie.value.reveal(),
-        max_age=cookie.max_age,
-        path=cookie.path,
-        secure=request.is_secure(),
-        httponly=True,
-        samesite="Lax",
-    )
-
-
 def _asked_for(provider: Provider, scopes: list[str]) -> list[str]:
     return list(dict.fromkeys([*(scopes or provider.scopes), *provider.required_scopes]))
 
@@ -141,26 +117,14 @@ def _begin(request: HttpRequest, provider: Provider, **what: Any) -> HttpRespons
         response = SeeOther(reverse("oauth_flows:device", args=[waiting.pending.request_id]))
         set_cookie(request, response, waiting.cookie)
         return response
-    # A Host header may only name the site if Django has checked it against real names.
-    trusted = "*" not in settings.ALLOWED_HOSTS
-    site_url = f"{request.scheme}://{request.get_host()}" if trusted else ""
-    return _to_provider(request, provider, flows.start_authorization(provider, site_url=site_url, **what))
+    return _to_provider(request, provider, flows.start_authorization(provider, site_url=site_url(request), **what))
 
 
 def _to_provider(request: HttpRequest, provider: Provider, started: StartedAuthorization) -> HttpResponse:
     response: HttpResponse = SeeOther(started.authorization_url)
-    if _forms_are_restricted():
-        # Chromium holds a form's redirects to the directive, too; a page that moves on by itself is no form's redirect.
+    if forms_are_restricted():
         context = {"provider": provider, "authorization_url": started.authorization_url}
         response = page(request, "leaving.html", context)
         response["Refresh"] = f"0; url={started.authorization_url}"
     set_cookie(request, response, started.cookie)
     return response
-
-
-def _forms_are_restricted() -> bool:
-    """Tell whether the site's content security policy says where forms may go: Django's own, or django-csp's, old or new."""
-    own: dict[str, Any] = getattr(settings, "SECURE_CSP", None) or {}
-    new: dict[str, Any] = getattr(settings, "CONTENT_SECURITY_POLICY", None) or {}
-    old = getattr(settings, "CSP_FORM_ACTION", None) is not None
-    return old or "form-action" in own or "form-action" in new.get("DIRECTIVES", {})

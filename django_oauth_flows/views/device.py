@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_oauth_flows import flows
+from django_oauth_flows.departing import SeeOther, session_auth_hash
 from django_oauth_flows.flows.binding import cookie_name
 from django_oauth_flows.flows.values import Completion
 from django_oauth_flows.views.callback import go_on
-from django_oauth_flows.views.connecting import SeeOther, session_auth_hash
 from django_oauth_flows.views.owning import connections_url
 from django_oauth_flows.views.pages import page
 from django_oauth_flows.views.qr_code import qr_code

@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from django_oauth_flows import flows
+from django_oauth_flows.departing import SeeOther
 from django_oauth_flows.flows.labelling import MAX_LABEL, ONE_LINE
-from django_oauth_flows.views.connecting import SeeOther, manageable_connection
+from django_oauth_flows.views.connecting import manageable_connection
 from django_oauth_flows.views.owning import connections_url
 from django_oauth_flows.views.shielding import members_only, to_connections
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django_oauth_flows import flows
+from django_oauth_flows.departing import SeeOther, session_auth_hash
 from django_oauth_flows.flows.binding import cookie_name
-from django_oauth_flows.views.connecting import SeeOther, session_auth_hash
 from django_oauth_flows.views.owning import connections_url
 from django_oauth_flows.views.pages import page
 from django_oauth_flows.views.popup import onward

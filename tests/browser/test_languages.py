@@ -9,7 +9,7 @@ import pytest
 
 from django_oauth_flows import flows
 from django_oauth_flows.models import Connection, Provider, Token
-from django_oauth_flows.testing.factories import make_connection, shift_expiry
+from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
 from tests.browser.conftest import WIDTHS
 from tests.browser.test_admin_pages import examine
 
@@ -87,6 +87,17 @@ def test_the_other_pages_from_right_to_left(window: Window, provider: Provider, 
     window.examine("refused-ar")
 
 
+def test_the_page_with_a_code_from_right_to_left(window: Window, fake: FakeProvider) -> None:
+    fake.oauth2.device_interval = 60  # no page may move on while it is examined
+    make_provider(fake, device_authorization_endpoint=f"{fake.url}/device", offers_device_flow=True)
+    speak(window, "ar")
+    page = window.open("/oauth/")
+    window.press("الاتصال بـ Fake بجهاز آخر")
+    for shown in (page.locator("dd a").first, page.locator(".oauth-user-code")):
+        assert shown.evaluate("element => getComputedStyle(element).direction") == "ltr"
+    window.examine("device-ar")
+
+
 @pytest.mark.parametrize("path", ["provider/add/", "provider/{provider}/change/", "connection/{pk}/change/"])
 def test_the_admin_from_right_to_left(
     path: str, window_for: Callable[[User], Window], make_user: Callable[..., User], connection: Connection
@@ -96,3 +107,25 @@ def test_the_admin_from_right_to_left(
     page = window.open("/admin/oauth_flows/" + path.format(pk=connection.pk, provider=connection.provider_id))
     assert page.get_attribute("html", "dir") == "rtl"
     examine(window, f"admin-{path.partition('/')[0]}-{path.strip('/').rpartition('/')[2]}-ar")
+
+
+def test_an_address_reads_from_left_to_right_in_the_admin(
+    window_for: Callable[[User], Window], make_user: Callable[..., User], connection: Connection
+) -> None:
+    Connection.objects.update(label="https://as.example/ada/")
+    window = window_for(make_user("root", is_staff=True, is_superuser=True))
+    speak(window, "ar")
+    page = window.open(f"/admin/oauth_flows/connection/{connection.pk}/change/")
+    first, last = page.locator(".field-account .readonly").evaluate(LEFT_EDGES)
+    assert first < last
+
+
+LEFT_EDGES = """element => {
+    const text = document.createTreeWalker(element, NodeFilter.SHOW_TEXT).nextNode(), range = document.createRange();
+    return [0, text.length - 1].map(place => {
+        range.setStart(text, place);
+        range.setEnd(text, place + 1);
+        return range.getBoundingClientRect().left;
+    });
+}"""
+"""Where the first and the last letter of an element stand on the screen."""

@@ -20,7 +20,8 @@ from django_oauth_flows.exceptions import (
     ReauthorizationRequiredError,
     TokenUnavailable,
 )
-from django_oauth_flows.models import Connection, Provider, Revocation, Token
+from django_oauth_flows.fields import DatabaseNow
+from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation, Token
 from django_oauth_flows.protocol import dpop
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import Answer
@@ -513,3 +514,29 @@ def test_oauth1_has_no_such_tokens(oauth1_provider: Provider) -> None:
     with pytest.raises(ValidationError) as caught:
         oauth1_provider.full_clean()
     assert set(caught.value.message_dict) == {"dpop_bound_access_tokens"}
+
+
+@pytest.mark.security("T19", "T20")
+@pytest.mark.rfc("8628", "3.4")
+def test_every_poll_for_a_code_on_another_device_is_proven_with_one_key(
+    bound: Provider, fake: FakeProvider, browser: Client, user: User
+) -> None:
+    fake.oauth2.device_interval = 0
+    fake.oauth2.dpop.demands_nonces = True
+    bound.device_authorization_endpoint = f"{fake.url}/device"
+    bound.save()
+    page: str = browser.post("/oauth/connect/fake/", {"way": "device"})["Location"]  # type: ignore[index]
+    for polls in (2, 3):  # the nonce is asked for once
+        AuthorizationRequest.objects.update(next_poll_at=DatabaseNow())
+        assert browser.get(page).status_code == 200
+        assert fake.count("token") == polls
+    ((_, device),) = fake.oauth2.devices.items()
+    fake.oauth2.decide(device.user_code)
+    AuthorizationRequest.objects.update(next_poll_at=DatabaseNow())
+    assert browser.get(page).status_code == 303
+    mine = user.oauth_connections.get()
+    key = key_of(mine)
+    assert key is not None
+    assert fake.oauth2.grants[0].jkt == dpop.thumbprint_of(key)
+    assert by_session(mine, "GET", "echo") == 200
+    assert AuthorizationRequest.objects.get().dpop_key is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -299,7 +298,8 @@ def test_what_the_metadata_switches_on(fake: FakeProvider) -> None:
     fake.openid.change_metadata = metadata
     provider = flows.add_discovered_provider(fake.url, slug="fake", client_id="x", client_secret="y", internal=True)
     assert provider.response_mode == "jwt"
-    assert json.loads(json.dumps(provider.dialect)) == {
+    assert provider.dialect == {
+        "authorization_parameters": {"prompt": "consent"},  # offline_access is asked for
         "request_object_signing_alg": "PS256",
         "authorization_signed_response_alg": "PS256",
         "authorization_details_types": ["account_information"],

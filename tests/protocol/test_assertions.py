@@ -16,6 +16,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.admin.provider_form import ProviderForm
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
 from django_oauth_flows.protocol.client_auth import authenticate_client
+from django_oauth_flows.protocol.introspection import introspected
 from django_oauth_flows.protocol.keys import public_jwk, sign_jwt, thumbprint
 from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 from django_oauth_flows.protocol.secret import Secret
@@ -109,6 +110,27 @@ def test_an_assertion_is_for_the_issuer_alone_short_lived_and_made_anew(
         assert claims["exp"] - claims["iat"] <= 60
         seen.add(claims["jti"])
     assert len(seen) == len(sent) == 4
+
+
+@pytest.mark.security("T17")
+def test_at_every_other_endpoint_it_is_for_the_same_issuer(fake: FakeProvider, register: Any) -> None:
+    key = pem(KINDS["ES256"]())
+    fake.oauth2.client_jwk = public_jwk(key)
+    registration = register(fake, token_endpoint_auth_method="private_key_jwt", private_key=key)
+    places = {
+        "device_authorization_endpoint": f"{fake.url}/device",
+        "introspection_endpoint": f"{fake.url}/introspect",
+        "pushed_authorization_request_endpoint": f"{fake.url}/par",
+    }
+    flow = OAuth2Flow(replace(registration, server=replace(registration.server, **places)))
+    flow.authorize_device(scopes=["read"])
+    introspected(flow.registration, Secret("x"))
+    flow.start(redirect_uri="https://site.example/", scopes=["read"], state=Secret("s"))
+    sent = [request.form for name in ("device", "introspect", "par") for request in fake.received(name)]
+    assert len(sent) == 3
+    for form in sent:
+        claims = jwt.decode(form["client_assertion"], options={"verify_signature": False})
+        assert (claims["aud"], form["client_id"]) == (fake.url, fake.oauth2.client_id)
 
 
 @pytest.mark.security("T17")

@@ -18,6 +18,7 @@ from django_oauth_flows.models import Provider, Revocation
 from django_oauth_flows.protocol import certificates, pool
 from django_oauth_flows.protocol.dialect import Dialect
 from django_oauth_flows.protocol.discovery import read_metadata
+from django_oauth_flows.protocol.introspection import introspected
 from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import FakeProvider
@@ -242,7 +243,7 @@ def test_a_certificate_that_is_no_longer_readable_stops_no_check(provider: Provi
 def test_aliases_are_taken_from_metadata_and_vetted() -> None:
     issuer = "https://op.example"
     usual = {"issuer": issuer, "authorization_endpoint": f"{issuer}/a", "token_endpoint": f"{issuer}/t"}
-    aliases = {"token_endpoint": "https://mtls.op.example/t", "introspection_endpoint": "file:///etc/passwd"}
+    aliases = {"token_endpoint": "https://mtls.op.example/t", "registration_endpoint": "file:///etc/passwd"}
     found = read_metadata({**usual, "mtls_endpoint_aliases": aliases}, issuer, internal=False)
     assert found.mtls_endpoint_aliases == {"token_endpoint": "https://mtls.op.example/t"}
     assert Dialect.from_json({"mtls_endpoint_aliases": dict(found.mtls_endpoint_aliases)}).endpoints
@@ -258,3 +259,17 @@ def test_aliases_are_taken_from_metadata_and_vetted() -> None:
     for odd in ({"jwks_uri": f"{issuer}/x"}, {"token_endpoint": 7}, {"token_endpoint": "javascript:1"}, []):
         with pytest.raises(ValueError, match="mtls_endpoint_aliases"):
             Dialect.from_json({"mtls_endpoint_aliases": odd})
+
+
+@pytest.mark.security("T18")
+@pytest.mark.rfc("8705", "2")
+@pytest.mark.django_db
+def test_codes_for_other_devices_and_introspection_are_asked_for_with_the_certificate(
+    provider: Provider, mutual: FakeProvider
+) -> None:
+    provider.device_authorization_endpoint = f"{mutual.url}/device"
+    provider.introspection_endpoint = f"{mutual.url}/introspect"
+    flow = OAuth2Flow(provider.registration())
+    assert flow.authorize_device(scopes=("read",)).user_code
+    introspected(flow.registration, Secret("token"))
+    assert shown(mutual, "device", "introspect") == {True}

@@ -148,7 +148,7 @@ def test_refreshing_works_where_requests_are_atomic(
 ) -> None:
     monkeypatch.setitem(database.settings_dict, "ATOMIC_REQUESTS", True)
     url = f"/admin/oauth_flows/{path.format(connection.pk)}"
-    assert "refreshed" in said(choose(root, url, "refresh_selected", connection.pk))
+    assert "refreshed" in said(choose(root, url, "refresh_selected", connection.pk, post="yes"))
 
 
 def test_draining_works_where_requests_are_atomic(

@@ -244,7 +244,7 @@ def test_the_owner_is_the_group_and_not_the_user_of_the_same_number(
 
 
 def test_a_connection_is_found_by_the_name_of_its_user(root: Client, connection: Connection) -> None:
-    for asked, expected in (("ada", 1), ("ad", 1), ("bob", 0)):
+    for asked, expected in (("ada", 1), ("ad", 0), ("bob", 0), ("account-1", 1), (str(connection.pk), 1)):
         assert root.get(f"{CONNECTIONS}?q={asked}").context["cl"].result_count == expected
 
 

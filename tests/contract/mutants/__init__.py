@@ -10,7 +10,8 @@ from tests.contract.mutants.disconnecting import DISCONNECTING
 from tests.contract.mutants.entering import ENTERING
 from tests.contract.mutants.keeping import KEEPING
 from tests.contract.mutants.refreshing import REFRESHING
+from tests.contract.mutants.staff import STAFF
 
 __all__ = ["MUTANTS", "ROWS", "Change", "Mutant"]
 
-MUTANTS = (*REFRESHING, *DISCONNECTING, *ANSWERS, *BINDING, *KEEPING, *BELIEVING, *ENTERING)
+MUTANTS = (*REFRESHING, *DISCONNECTING, *ANSWERS, *BINDING, *KEEPING, *BELIEVING, *ENTERING, *STAFF)

@@ -19,7 +19,7 @@ ROWS = (
     *("A11", "A14", "A15", "A16"),
     *("B11", "B12", "B20", "B21", "B22", "B24", "B26", "B27"),
     *("H06",),
-    *("M01", "M02", "M03", "M04", "M05", "M09"),
+    *("M01", "M02", "M03", "M04", "M05", "M06", "M07", "M08", "M09"),
     *("P01", "P03", "P08"),
 )
 """The rows of docs/security.md whose guards are taken away one by one."""

@@ -6,6 +6,7 @@ from tests.contract.mutants.base import Change, mutant
 
 START = "security/test_start.py::"
 CALLBACK = "security/test_callback.py::"
+ANSWERS = "modern/test_signed_answers.py::"
 FORMS = "security/test_callback_forms.py::"
 CHECKS = "surfaces/test_checks.py::"
 ADMIN = "security/test_admin.py::"
@@ -78,6 +79,26 @@ ENTERING = (
         FORMS + "test_a_query_where_a_form_was_agreed_and_the_other_way_round",
     ),
     mutant(
+        "B11", "a signed answer names the issuer that was asked", "protocol/jarm.py",
+        'if not _says(claims.get("iss"), registration.server.issuer):', "if False:",
+        ANSWERS + "test_an_answer_that_is_not_for_us_now_is_refused",
+    ),
+    mutant(
+        "B11", "a signed answer is made for this client alone", "protocol/jarm.py",
+        "if not _says(audience[0] if isinstance(audience, list) and len(audience) == 1 else audience, registration.client_id):",
+        "if False:",
+        ANSWERS + "test_an_answer_that_is_not_for_us_now_is_refused",
+    ),
+    mutant(
+        "B11", "a signed answer is over in time", "protocol/jarm.py", 'if moment(claims, "exp") <= now - skew:', "if False:",
+        ANSWERS + "test_an_answer_that_is_not_for_us_now_is_refused",
+    ),
+    mutant(
+        "B22", "an unsigned answer is none where a signed one was agreed", "protocol/jarm.py",
+        "if registration.response_mode not in SIGNED_MODES:", 'if "response" not in dict(params):',
+        ANSWERS + "test_an_unsigned_answer_is_refused_where_a_signed_one_was_agreed",
+    ),
+    mutant(
         "B24", "a provider that was edited does not get the code", "flows/binding.py", "if not _is_as_it_was(request):", "if False:",
         CALLBACK + "test_a_provider_that_was_edited_meanwhile_does_not_get_the_code",
     ),
@@ -141,7 +162,7 @@ ENTERING = (
     ),
     mutant(
         "M02", "who may only look sees no field for a secret", "admin/provider.py",
-        "if obj is None or self.has_change_permission(request, obj):\n            return fieldsets", "if True:\n            return fieldsets",
+        "left_out = () if self.has_change_permission(request, obj) else WRITE_ONLY", "left_out = ()",
         ADMIN + "test_staff_who_may_only_look_can_only_look",
     ),
     mutant(
@@ -157,7 +178,7 @@ ENTERING = (
     mutant(
         "M05", "no filter asks for a token", "admin/connection.py",
         'return not lookup.startswith("token") and super().lookup_allowed(lookup, value, request)', "return True",
-        ADMIN + "test_no_filter_or_order_probes_a_secret",
+        ADMIN + "test_no_filter_tells_what_a_connections_token_has",
     ),
     mutant(
         "M09", "a provider in use is not deleted", "admin/provider.py",

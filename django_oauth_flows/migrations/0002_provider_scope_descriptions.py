@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("oauth_flows", "0002_api"),
+        ("oauth_flows", "0001_initial"),
     ]
 
     operations = [

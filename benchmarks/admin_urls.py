@@ -1,0 +1,8 @@
+"""Both admins."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [path("admin/", admin.site.urls), path("oauth/", include("django_oauth_flows.urls"))]
