@@ -55,9 +55,8 @@ def _claims(token: str, registration: ClientRegistration, state: Secret, *, now:
     audience = claims.get("aud")
     if not _says(claims.get("iss"), registration.server.issuer):
         raise TokenRefused("it names another issuer than the one configured")
-    if not _says(
-        audience[0] if isinstance(audience, list) and len(audience) == 1 else audience, registration.client_id
-    ):
+    alone = audience[0] if isinstance(audience, list) and len(audience) == 1 else audience
+    if not _says(alone, registration.client_id):
         raise TokenRefused("it is made for another client")
     skew = registration.dialect.clock_skew
     if moment(claims, "exp") <= now - skew:

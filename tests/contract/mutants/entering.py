@@ -85,8 +85,7 @@ ENTERING = (
     ),
     mutant(
         "B11", "a signed answer is made for this client alone", "protocol/jarm.py",
-        "if not _says(audience[0] if isinstance(audience, list) and len(audience) == 1 else audience, registration.client_id):",
-        "if False:",
+        "if not _says(alone, registration.client_id):", "if False:",
         ANSWERS + "test_an_answer_that_is_not_for_us_now_is_refused",
     ),
     mutant(
