@@ -32,9 +32,9 @@ def connection_required(provider_slug: str, *, scopes: Iterable[str] = ()) -> Ca
     """Call the view only with a usable connection of the logged-in user, as ``request.oauth_connection``.
 
     Anonymous users are sent to log in; users without a connection that has ``scopes`` and can serve a token to a page
-    that asks them to connect, and from there back to this view. The provider's required scopes are among ``scopes``. A request that changes something is not repeated: it comes
-    back to the connections page. Where the provider is disabled or paused, an error page says so. Works for
-    ``async def`` views, too.
+    that asks them to connect, and from there back to this view. The provider's required scopes are among ``scopes``. A
+    request that changes something is not repeated: it comes back to the connections page. Where the provider is disabled or
+    paused, or the user has paused their only connection, an error page says so. Works for ``async def`` views, too.
     """
     wanted = tuple(scopes)
 
@@ -92,6 +92,9 @@ def find_connection(request: HttpRequest, provider_slug: str, scopes: tuple[str,
     # To whom the policy keeps a provider from, it does not exist: they are sent to a 404, as if nobody had heard of it.
     if provider is not None and _is_closed(provider) and allows(request.user, "use", provider):
         return _closed(request, provider, connection)
+    if provider is not None and not present and _rests(request, provider):
+        error = Disconnected("You have paused this account.", code="connection_paused")
+        return harden(refusal(request, error, about={"slug": provider.slug}))
     asked = scopes_to_ask_for(provider, wanted, present[0] if present else None) if provider is not None else ()
     back = request.get_full_path() if repeatable else ""
     return redirect(confirmation_url(provider_slug, {"scopes": " ".join(asked), "next": back}))
@@ -99,6 +102,12 @@ def find_connection(request: HttpRequest, provider_slug: str, scopes: tuple[str,
 
 def _is_closed(provider: Provider) -> bool:
     return provider.paused or not provider.enabled
+
+
+def _rests(request: HttpRequest, provider: Provider) -> bool:
+    """Tell whether the user has paused what would serve: to connect it once more would not resume it."""
+    mine = Connection.objects.for_owner(cast("Model", request.user))
+    return mine.filter(provider=provider, status=Connection.Status.ACTIVE, paused=True).exists()
 
 
 def _closed(request: HttpRequest, provider: Provider, connection: Connection | None) -> HttpResponseBase:

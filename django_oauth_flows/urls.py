@@ -48,6 +48,11 @@ urlpatterns = [
     path("device/<oauth_flows_id:request_id>/", late("device.device"), name="device"),
     path("jwks/<slug:slug>/", late("jwks.jwks"), name="jwks"),
     path("connections/<oauth_flows_id:pk>/reconnect/", late("connecting.reconnect"), name="reconnect"),
-    path("connections/<oauth_flows_id:pk>/disconnect/", late("connections.disconnect"), name="disconnect"),
+    path("connections/<oauth_flows_id:pk>/pause/", late("managing.pause"), name="pause"),
+    path("connections/<oauth_flows_id:pk>/resume/", late("managing.resume"), name="resume"),
+    path("connections/<oauth_flows_id:pk>/relabel/", late("managing.relabel"), name="relabel"),
+    path("connections/<oauth_flows_id:pk>/disconnect/", late("managing.disconnect"), name="disconnect"),
+    path("connections/<oauth_flows_id:pk>/activity/", late("activity.activity"), name="activity"),
+    path("connected/", late("popup.connected"), name="connected"),
     path("parked/<oauth_flows_id:request_id>/", late("parking.parked"), name="parked"),
 ]

@@ -21,6 +21,7 @@ FIELDSETS: Any = (
                 "scopes",
                 "allowed_scopes",
                 "required_scopes",
+                "scope_descriptions",
             )
         },
     ),

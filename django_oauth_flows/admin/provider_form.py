@@ -101,7 +101,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Provider
         fields = "__all__"  # noqa: DJ007 - the sealed columns are not editable
-        field_classes = dict.fromkeys(("api_hosts", "delegated_calls", "parameters", "dialect"), StorableJSONField)
+        _json = ("api_hosts", "delegated_calls", "parameters", "dialect", "scope_descriptions")
+        field_classes = dict.fromkeys(_json, StorableJSONField)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

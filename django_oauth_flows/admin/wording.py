@@ -24,6 +24,7 @@ REFUSALS = {
     "not_renewable": gettext_lazy(
         "This connection cannot be renewed without its user; it works until its token expires or is refused."
     ),
+    "connection_paused": gettext_lazy("The connection is paused: its owner can resume it."),
     "paused": gettext_lazy("The connection or its provider is paused."),
     "provider_unreachable": gettext_lazy("The service did not answer. Try again in a few minutes."),
     "reauthorization_required": gettext_lazy("Only its user can mend this connection, by connecting again."),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.introspecting import introspect
     from django_oauth_flows.flows.labelling import relabel
     from django_oauth_flows.flows.parking import adopt_parked, drop_expired_parked, drop_parked, drop_parked_of, parked
+    from django_oauth_flows.flows.pausing import pause, resume
     from django_oauth_flows.flows.pruning import prune
     from django_oauth_flows.flows.refreshing import refresh
     from django_oauth_flows.flows.registering import register_provider
@@ -76,6 +77,7 @@ _HOMES = {
     "introspect": "introspecting",
     "lacking_required_scopes": "scopes",
     "parked": "parking",
+    "pause": "pausing",
     "poll_device_authorization": "devices",
     "prune": "pruning",
     "rediscover": "discovering",
@@ -84,6 +86,7 @@ _HOMES = {
     "refresh_due": "fleet",
     "relabel": "labelling",
     "requests_auth": "authenticating",
+    "resume": "pausing",
     "revoke": "revoking",
     "revoke_all": "revoking",
     "register_provider": "registering",
@@ -127,6 +130,7 @@ __all__ = [
     "introspect",
     "lacking_required_scopes",
     "parked",
+    "pause",
     "poll_device_authorization",
     "prune",
     "redirect_uri",
@@ -136,6 +140,7 @@ __all__ = [
     "register_provider",
     "relabel",
     "requests_auth",
+    "resume",
     "revoke",
     "revoke_all",
     "rotate_private_key",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def health_of(connection: Connection) -> str:
     """Return one word for how a connection stands; ``connection.now`` is the database's present time.
 
-    ``paused`` by staff; ``broken`` until the user reconnects; ``ended``: expired for good; ``failing``: the service has
+    ``paused`` by its owner or by staff; ``broken`` until the user reconnects; ``ended``: expired for good; ``failing``: the service has
     not renewed it lately, and is asked again; ``outgrown``: works, and lacks what the site has come to require;
     ``limited``: works with fewer permissions than were asked for; ``working``.
     """

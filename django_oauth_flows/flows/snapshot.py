@@ -134,8 +134,14 @@ def check_servable(snapshot: Snapshot) -> None:
     connection = snapshot.connection
     if connection.status == Connection.Status.REVOKED:
         raise Disconnected("This account is no longer connected.")
-    if connection.paused or snapshot.provider.paused:
-        raise Disconnected("This connection is paused.", code="paused", hint="Ask the site's staff to resume it.")
+    if snapshot.provider.paused:
+        raise Disconnected("This service is paused.", code="paused", hint="Ask the site's staff to resume it.")
+    if connection.paused:
+        raise Disconnected(
+            "This connection is paused.",
+            code="connection_paused",
+            hint="Its owner resumes it on the page of connected accounts; flows.resume() does the same.",
+        )
     if not _owner_is_active(connection):
         raise Disconnected(
             "The owner of this connection may not be served.", code="owner_inactive", hint="Activate the user."

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Seconds = models.PositiveIntegerField
 AT_MOST_TEN_YEARS = MaxValueValidator(TEN_YEARS)
+FROM_ONE = MinValueValidator(1)
 
 
 class Provider(Sealed):
@@ -184,6 +185,9 @@ class Provider(Sealed):
         _("required scopes"),
         help_text=_("Always asked for; owners of connections that lack one are asked to reconnect."),
     )
+    scope_descriptions = models.JSONField(
+        _("scopes in plain words"), default=dict, blank=True, help_text=_("Scope to text, or to texts by language.")
+    )
     scope_separator = models.CharField(_("scope separator"), max_length=1, default=" ", blank=True)
     code_challenge_method = models.CharField(
         _("PKCE"), max_length=5, choices=CodeChallengeMethod.choices, default=CodeChallengeMethod.S256, blank=True
@@ -242,18 +246,12 @@ class Provider(Sealed):
         validators=[AT_MOST_TEN_YEARS],
         help_text=_("Seconds before expiry from which a token is refreshed early."),
     )
-    stale_refresh_budget = Seconds(
-        _("early refresh budget"), default=3, validators=[MinValueValidator(1), MaxValueValidator(30)]
-    )
-    refresh_deadline = Seconds(
-        _("refresh deadline"), default=10, validators=[MinValueValidator(1), MaxValueValidator(60)]
-    )
-    lease_duration = Seconds(_("refresh lease"), default=13, validators=[MinValueValidator(1), MaxValueValidator(120)])
-    request_deadline = Seconds(
-        _("protocol request deadline"), default=20, validators=[MinValueValidator(1), MaxValueValidator(60)]
-    )
+    stale_refresh_budget = Seconds(_("early refresh budget"), default=3, validators=[FROM_ONE, MaxValueValidator(30)])
+    refresh_deadline = Seconds(_("refresh deadline"), default=10, validators=[FROM_ONE, MaxValueValidator(60)])
+    lease_duration = Seconds(_("refresh lease"), default=13, validators=[FROM_ONE, MaxValueValidator(120)])
+    request_deadline = Seconds(_("protocol request deadline"), default=20, validators=[FROM_ONE, MaxValueValidator(60)])
     max_concurrency = models.PositiveSmallIntegerField(
-        _("concurrent refreshes"), default=8, validators=[MinValueValidator(1)], editable=False
+        _("concurrent refreshes"), default=8, validators=[FROM_ONE], editable=False
     )
     revocation_effect = models.CharField(
         _("revoking ends"), max_length=10, choices=RevocationEffect.choices, default=RevocationEffect.UNKNOWN

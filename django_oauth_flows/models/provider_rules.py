@@ -153,6 +153,15 @@ def _scopes(provider: Provider) -> Iterator[Problem]:
             yield name, _("A scope is printable ASCII without quotes and backslashes (RFC 6749 §3.3).")
     if not (provider.scope_separator.isascii() and provider.scope_separator.isprintable()):
         yield "scope_separator", _("The separator is one printable ASCII character.")
+    described = provider.scope_descriptions
+    if not isinstance(described, dict) or not all(map(_is_description, described.values())):
+        yield "scope_descriptions", _('Must be like {"repo": "read your code"} or {"repo": {"en": "read your code"}}.')
+
+
+def _is_description(value: object) -> bool:
+    """Tell whether it is a text, or texts by language."""
+    texts = value.values() if isinstance(value, dict) else [value]
+    return bool(texts) and all(isinstance(text, str) and text.strip() for text in texts)
 
 
 def _api_hosts(provider: Provider) -> Iterator[Problem]:

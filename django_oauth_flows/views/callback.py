@@ -22,8 +22,8 @@ from django_oauth_flows.flows.answers import HANDLE, keep_answer
 from django_oauth_flows.flows.binding import cookie_name
 from django_oauth_flows.protocol.authorization import read_state
 from django_oauth_flows.protocol.secret import Secret
-from django_oauth_flows.views.owning import connections_url
 from django_oauth_flows.views.pages import bare_page, page
+from django_oauth_flows.views.popup import onward
 from django_oauth_flows.views.shielding import shielded
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def go_on(request: HttpRequest, completion: Completion) -> HttpResponse:
         response = SeeOther(reverse("oauth_flows:parked", args=[completion.request_id]))
         set_cookie(request, response, completion.cookie)
         return response
-    response = SeeOther(flows.safe_next_url(completion.next_url) or connections_url(request, completion.connection))
+    response = SeeOther(onward(request, completion))
     response.delete_cookie(cookie_name(completion.request_id), path=request.path, samesite="Lax")
     return response
 

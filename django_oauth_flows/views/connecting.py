@@ -9,12 +9,14 @@ from django.urls import reverse
 
 from django_oauth_flows import flows
 from django_oauth_flows.departing import SeeOther, forms_are_restricted, session_auth_hash, set_cookie, site_url
-from django_oauth_flows.forms import parameter_fields, read_parameters
+from django_oauth_flows.forms import parameter_fields, read_parameters, scopes_to_ask_for
 from django_oauth_flows.managers import allows
 from django_oauth_flows.models import Connection, Provider
 from django_oauth_flows.tickets import read_connect_ticket
 from django_oauth_flows.views.owning import named_owner, owner_name
 from django_oauth_flows.views.pages import page
+from django_oauth_flows.views.permissions import permissions
+from django_oauth_flows.views.popup import landing_of
 from django_oauth_flows.views.restarting import confirmation_url
 from django_oauth_flows.views.shielding import members_only, to_connections
 
@@ -48,7 +50,7 @@ def confirm_connect(request: HttpRequest, slug: str) -> HttpResponse:
         "provider": provider,
         "present": _present(provider, owner or cast("Model", request.user)),
         "scopes": scopes,
-        "permissions": tuple(dict.fromkeys([*(scopes or provider.scopes), *provider.required_scopes])),
+        "permissions": permissions(provider, _asked_for(provider, scopes)),
         "next": flows.safe_next_url(next_url),
         "owner": owner,
         "owner_name": owner_name(owner),
@@ -71,9 +73,10 @@ def connect(request: HttpRequest, slug: str) -> HttpResponse:
 
 @members_only("POST", after_login=to_connections)
 def reconnect(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Start renewing an existing connection, with ``scopes`` beside those that it has if any are named."""
+    """Start renewing an existing connection; what is ticked as ``scopes`` is asked for beside what it has."""
     connection = manageable_connection(request, pk)
-    scopes = request.POST.get("scopes", "").split() or None
+    wanted = " ".join(request.POST.getlist("scopes")).split()
+    scopes = scopes_to_ask_for(connection.provider, wanted, connection) or None
     return _begin(request, connection.provider, reconnect=connection, scopes=scopes)
 
 
@@ -93,6 +96,10 @@ def manageable_connection(request: HttpRequest, pk: UUID) -> Connection:
     return connection
 
 
+def _asked_for(provider: Provider, scopes: list[str]) -> list[str]:
+    return list(dict.fromkeys([*(scopes or provider.scopes), *provider.required_scopes]))
+
+
 def _present(provider: Provider, owner: Model) -> Connection | None:
     present = Connection.objects.for_owner(owner).active(provider.slug)
     return present.order_by("-authorized_at").first()
@@ -103,7 +110,7 @@ def _begin(request: HttpRequest, provider: Provider, **what: Any) -> HttpRespons
     what |= {
         "user": request.user,
         "session_auth_hash": session_auth_hash(request),
-        "next_url": request.POST.get("next", ""),
+        "next_url": landing_of(request),
     }
     if request.POST.get("way") == "device" or not provider.authorization_endpoint:
         waiting = flows.start_device_authorization(provider, **what)

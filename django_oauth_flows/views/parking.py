@@ -9,6 +9,7 @@ from django_oauth_flows.departing import SeeOther, session_auth_hash
 from django_oauth_flows.flows.binding import cookie_name
 from django_oauth_flows.views.owning import connections_url
 from django_oauth_flows.views.pages import page
+from django_oauth_flows.views.popup import onward
 from django_oauth_flows.views.shielding import members_only
 
 if TYPE_CHECKING:
@@ -27,13 +28,12 @@ def parked(request: HttpRequest, request_id: UUID) -> HttpResponse:
     }
     action = request.POST.get("action")
     if action == "adopt":
-        completion = flows.adopt_parked(request_id, **who)
-        onward = flows.safe_next_url(completion.next_url) or connections_url(request, completion.connection)
+        address = onward(request, flows.adopt_parked(request_id, **who))
     elif action == "drop":
         flows.drop_parked(request_id, **who)
-        onward = connections_url(request)
+        address = connections_url(request)
     else:
         return page(request, "parked.html", {"parked": flows.parked(request_id, **who)})
-    response = SeeOther(onward)
+    response = SeeOther(address)
     response.delete_cookie(cookie_name(request_id), path=request.path, samesite="Lax")
     return response

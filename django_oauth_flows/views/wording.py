@@ -44,6 +44,11 @@ EXPLANATIONS: dict[str, Explanation] = {
         _("Disconnect it there first, or choose another account at the service."),
     ),
     "authorization_failed": Explanation(_("The account could not be connected."), _AGAIN),
+    "connection_paused": Explanation(
+        _("You have paused this account, so this site makes no use of it."),
+        _("Resume it on the page of your connected accounts, then come back."),
+        again=False,
+    ),
     "decrypt_failed": Explanation(_("Stored access data can no longer be read."), _ASK_STAFF, again=False),
     "device_authorization_failed": Explanation(
         _("The service gave out no code to be entered on another device."),
@@ -108,6 +113,30 @@ EXPLANATIONS |= dict.fromkeys(
 )  # fmt: skip
 EXPLANATIONS |= dict.fromkeys(("keys_unavailable", "provider_unreachable", "token_unavailable"), UNREACHABLE)
 EXPLANATIONS |= dict.fromkeys(("clock_refused", "cannot_persist"), MISCONFIGURED)
+
+EVENTS: dict[str, StrOrPromise] = {
+    "authorized": _("Connected."),
+    "reauthorized": _("Connected once more: a new permission has replaced the old one."),
+    "imported": _("Taken over from elsewhere by this site's staff."),
+    "shared": _("Connected although somebody else on this site has connected the same account."),
+    "needs_reauthorization": _("The service asks for you: it has to be reconnected."),
+    "recovered": _("It works again, without your doing."),
+    "revoked": _("Disconnected: this site has forgotten its access."),
+    "revocation_finished": _("The service was told."),
+    "transferred": _("Given to another owner."),
+    "paused": _("Paused: this site makes no use of it."),
+    "resumed": _("Resumed."),
+}
+"""What has happened with a connection, by the kind of its event."""
+
+REVOCATIONS: dict[str, StrOrPromise] = {
+    "pending": _("The service had not been told yet."),
+    "revoked": _("The service has taken the access back."),
+    "unsupported": _("The service has no place where it could be told."),
+    "failed": _("The service did not take the access back."),
+    "not_revoked_shared": _("The permission at the service was left in place, because another connection uses it."),
+}
+"""How disconnecting went at the service, by outcome."""
 
 BROKEN = Explanation(
     _("Something went wrong on our side."),

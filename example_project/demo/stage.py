@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
     from example_project.servers import Consumer, Member, Service
 
+PERMISSIONS = {
+    "profile": "see your name",
+    "notes:read": "read your notes",
+    "notes:write": "add and delete notes",
+    "photos:read": "see your photos",
+    "photos:write": "add and delete photos",
+}
+"""What the site's users read of the service's scopes."""
+
 OAUTH2, OAUTH1, TOTALS = "notebook", "notebook-classic", "notebook-totals"
 
 
@@ -94,7 +103,7 @@ def _providers(service: Service, site_url: str) -> Consumer:
 
 
 def _provider(slug: str, name: str, endpoints: dict[str, Any], client_id: str, client_secret: str) -> None:
-    provider = Provider(slug=slug, name=name, client_id=client_id, **endpoints)
+    provider = Provider(slug=slug, name=name, client_id=client_id, scope_descriptions=PERMISSIONS, **endpoints)
     provider.seal("client_secret", Secret(client_secret))
     provider.full_clean()
     provider.save()

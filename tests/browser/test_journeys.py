@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.urls import path
@@ -44,12 +45,18 @@ def home(request: HttpRequest) -> HttpResponse:
     return HttpResponse(engines["django"].from_string(html).render({}, request))
 
 
+def popup_home(request: HttpRequest) -> HttpResponse:
+    """Be the host's own page, with a button that opens a popup."""
+    html = '{% load oauth_flows %}<!doctype html><html lang="en"><title>Home</title><main>{% connect_button "fake" popup=True %}</main></html>'
+    return HttpResponse(engines["django"].from_string(html).render({}, request))
+
+
 def framing(request: HttpRequest) -> HttpResponse:
     """Frame a page of this very site."""
     return HttpResponse(format_html('<!doctype html><iframe src="{}"></iframe>', request.GET["target"]))
 
 
-urlpatterns = [*site, path("notes/", notes), path("home/", home), path("framing/", framing)]
+urlpatterns = [*site, path("notes/", notes), path("home/", home), path("popup/", popup_home), path("framing/", framing)]
 
 
 def history(window: Window) -> int:
@@ -119,6 +126,35 @@ def test_back_reload_and_the_same_address_again_end_in_sensible_pages(
     assert response is not None
     assert (response.status, window.page.url) == (200, window.site + "/oauth/")
     assert fake.count("token") == 1
+
+
+@pytest.mark.security("B20")
+@pytest.mark.parametrize("hands", ["mouse", "keyboard"])
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_an_answer_that_another_site_posts_arrives_although_its_request_brings_no_session(
+    answer: str,
+    hands: str,
+    window_for: Callable[..., Window],
+    user: User,
+    fake: FakeProvider,
+    settings: SettingsWrapper,
+) -> None:
+    settings.SESSION_COOKIE_SAMESITE = "Lax"
+    make_provider(fake, response_mode="form_post")
+    fake.oauth2.denies = answer == "no"
+    window = window_for(user, by_keyboard=hands == "keyboard")
+    posts: list[tuple[str, str]] = []
+    window.page.on(
+        "request",
+        lambda r: posts.append((r.method, r.all_headers().get("cookie", ""))) if "/callback/" in r.url else None,
+    )
+    window.open("/oauth/")
+    window.reach(window.page.get_by_role("button", name="Connect Fake"), then="Enter")
+    window.page.get_by_role("heading", name="Fake: Ada Lovelace" if answer == "yes" else "Cancelled").wait_for()
+    assert [method for method, _ in posts] == ["POST", "GET"]
+    assert "sessionid" not in posts[0][1]
+    assert "sessionid" in posts[1][1]
+    assert user.oauth_connections.count() == (1 if answer == "yes" else 0)
 
 
 @pytest.mark.security("A13")
@@ -215,6 +251,20 @@ def test_another_user_in_the_same_browser_starts_again_under_their_own_name(
     assert Connection.objects.count() == 1
 
 
+def test_a_popup_works_where_the_policy_allows_the_sites_own_scripts(
+    window: Window, strict_site: str, provider: Provider, user: User, settings: SettingsWrapper
+) -> None:
+    settings.OAUTH_FLOWS = {"BASE_URL": strict_site}
+    settings.SECURE_CSP = STRICT | {"script-src": ["'self'"]}
+    log_in(window.context, strict_site, user)
+    page = window.page
+    page.goto(f"{strict_site}/popup/")
+    with page.expect_popup():
+        page.get_by_role("button", name="Connect Fake").click()
+    page.get_by_text("Fake is connected as Ada Lovelace").wait_for()
+    assert window.said == []
+
+
 STRICT = {
     "default-src": ["'none'"],
     "style-src": ["'self'"],
@@ -229,7 +279,7 @@ def strict_policy(get_response: Callable[[HttpRequest], HttpResponse]) -> Callab
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        policy = getattr(response, "_csp_config", STRICT)
+        policy = getattr(response, "_csp_config", settings.SECURE_CSP)
         response["Content-Security-Policy"] = "; ".join(f"{name} {' '.join(v)}" for name, v in policy.items())
         return response
 

@@ -76,9 +76,10 @@ def test_inside_a_plain_page_of_the_site_no_button_touches_another(
     make_provider(fake, slug="other")
     window.open("/oauth/")
     boxes: list[Any] = [button.bounding_box() for button in window.page.get_by_role("button").all()]
-    assert len(boxes) == 4
-    for upper, lower in pairwise(boxes):
-        assert lower["y"] - (upper["y"] + upper["height"]) >= 8
+    assert len(boxes) == 5
+    for one, next_ in pairwise(boxes):
+        below, beside = next_["y"] - (one["y"] + one["height"]), next_["x"] - (one["x"] + one["width"])
+        assert max(below, beside) >= 8
     window.examine("connections-plain-host")
 
 

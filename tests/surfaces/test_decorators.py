@@ -12,6 +12,7 @@ from django.test import AsyncClient, Client
 from django.urls import include, path
 from django.views import View
 
+from django_oauth_flows import flows
 from django_oauth_flows.decorators import ConnectionRequiredMixin, connection_required
 from django_oauth_flows.models import Connection, Provider, Token
 from django_oauth_flows.testing.factories import answer, consent, make_connection, shift_expiry
@@ -170,9 +171,7 @@ def test_of_several_accounts_one_that_has_the_scopes_is_found(
     assert browser.get("/plain/x/").content.decode() == f"x {narrow.pk}"  # the newest
 
 
-@pytest.mark.parametrize(
-    "change", [{"status": "reauthorization_required", "reason": "expired"}, {"status": "revoked"}, {"paused": True}]
-)
+@pytest.mark.parametrize("change", [{"status": "reauthorization_required", "reason": "expired"}, {"status": "revoked"}])
 def test_an_unusable_connection_is_none(change: dict[str, Any], browser: Client, connection: Connection) -> None:
     Connection.objects.update(**change)
     assert browser.get("/plain/x/").status_code == 302
@@ -226,6 +225,19 @@ def test_who_is_connected_where_staff_have_paused_the_service_is_told(browser: C
     assert page.status_code == 400
     assert "have paused this service" in text_of(page)
     assert "<code>paused</code>" in page.content.decode()
+
+
+@pytest.mark.parametrize("view", ALL)
+def test_who_has_paused_their_only_connection_is_led_to_where_they_resume_it(
+    view: str, browser: Client, connection: Connection, provider: Provider, user: User, fake: FakeProvider
+) -> None:
+    flows.pause(connection)
+    page = browser.get(f"/{view}/x/")
+    assert page.status_code == 400
+    assert "You have paused this account" in text_of(page)
+    assert 'href="/oauth/"' in page.content.decode()
+    make_connection(provider, user, fake, subject="another")
+    assert browser.get(f"/{view}/x/").status_code == 200
 
 
 def nobody(user: Any, action: str, target: Any) -> bool:

@@ -11,14 +11,17 @@ from django.contrib.auth.models import AnonymousUser
 from django.template import Context, Template
 from django.test import RequestFactory
 
+from django_oauth_flows import flows
 from django_oauth_flows.models import Connection, Provider, Token
-from django_oauth_flows.testing.factories import shift_expiry
+from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.test import Client
     from pytest_django import DjangoAssertNumQueries
     from pytest_django.fixtures import SettingsWrapper
+
+    from django_oauth_flows.testing import FakeProvider
 
 pytestmark = pytest.mark.django_db
 
@@ -124,6 +127,56 @@ def test_a_provider_with_placeholders_leads_to_the_page_that_asks_for_them(user:
     html = render(PLAIN, user)
     assert 'method="get" action="/oauth/connect/fake/confirm/"' in html
     assert "TOKEN" not in html  # a token has no business in an address
+
+
+def test_a_paused_account_is_said_to_be_paused_and_not_offered_once_more(
+    user: User, connection: Connection, provider: Provider, fake: FakeProvider
+) -> None:
+    flows.pause(connection)
+    html = render(PLAIN, user)
+    assert '<a href="/oauth/">Fake is paused</a>' in html
+    assert "<button" not in html
+    make_connection(provider, user, fake, subject="another")
+    assert "Fake is connected" in render(PLAIN, user)
+
+
+def test_a_popup_is_asked_for_and_brings_its_script_along(user: User, provider: Provider) -> None:
+    html = render('{% connect_button "fake" popup=True %}', user)
+    assert '<form class="oauth-connect" data-oauth-flows-popup' in html
+    assert '<script src="/static/oauth_flows/popup.js" defer></script>' in html
+    assert hidden(html)["popup"] == ""
+    assert 'defer nonce="abc"></script>' in render('{% connect_button "fake" popup=True %}', user, csp_nonce="abc")
+    assert "script" not in render(PLAIN, user, csp_nonce="abc")
+    Provider.objects.update(authorization_endpoint="https://{shop}.example.com/authorize")
+    assert "popup" not in render('{% connect_button "fake" popup=True %}', user)  # its page has to ask first
+
+
+def test_the_cards_stand_on_a_page_of_the_site_with_working_buttons(
+    user: User, connection: Connection, fake: FakeProvider, browser: Client
+) -> None:
+    make_connection(make_provider(fake, slug="other"), user, fake, label="Elsewhere")
+    flows.revoke(make_connection(connection.provider, user, fake, subject="gone"))
+    html = render("{% connected_accounts %}", user)
+    assert html.count("<article") == 2
+    assert 'value="TOKEN"' in html
+    (path,) = re.findall(rf'action="(/oauth/connections/{connection.pk}/pause/)"', html)
+    assert browser.post(path).status_code == 303
+    only = render('{% connected_accounts "other" %}', user)
+    assert only.count("<article") == 1
+    assert "Elsewhere" in only
+    assert render("{% connected_accounts %}", AnonymousUser()).strip() == ""
+    assert Template("{% load oauth_flows %}{% connected_accounts %}").render(Context()).strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(None, ""), (30, "1 minute"), (7300, "2 hours"), (86400, "1 day"), (3456000, "40 days"), (86400 * 400, "1 year")],
+)
+def test_roughly(seconds: int | None, said: str) -> None:
+    from django_oauth_flows.templatetags.oauth_flows import roughly
+
+    span = None if seconds is None else timedelta(seconds=seconds)
+    assert roughly(span).replace("\N{NO-BREAK SPACE}", " ") == said
 
 
 def test_it_costs_two_queries(
