@@ -86,6 +86,32 @@ class Disconnect(View):
         return Response(Disconnection({"id": pk, "status": connection.status, "revocation": outcome}).data)
 
 
+class Pause(View):
+    """``POST connections/<id>/pause/``."""
+
+    oauth_flows_throttle = "oauth_flows_change"
+
+    @operation("pause_connection", answers=ConnectionState, refusals=(404, 409))
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Let it rest, its tokens kept: nothing is called or refreshed until it is resumed. Repeating it changes nothing."""
+        connection = _manageable(request, pk)
+        flows.pause(connection, actor=user_of(request))
+        return Response(states([connection])[0])
+
+
+class Resume(View):
+    """``POST connections/<id>/resume/``."""
+
+    oauth_flows_throttle = "oauth_flows_change"
+
+    @operation("resume_connection", answers=ConnectionState, refusals=(404, 409))
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Let a paused one work again, at once. Repeating it changes nothing."""
+        connection = _manageable(request, pk)
+        flows.resume(connection, actor=user_of(request))
+        return Response(states([connection])[0])
+
+
 class EventList(View):
     """``GET connections/<id>/events/``: the history of one connection."""
 

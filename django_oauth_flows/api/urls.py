@@ -33,6 +33,8 @@ urlpatterns = [
     _endpoint("connections/", connections.ConnectionList, "connections"),
     _endpoint("connections/<uuid:pk>/", connections.ConnectionDetail, "connection"),
     _endpoint("connections/<uuid:pk>/disconnect/", connections.Disconnect, "disconnect"),
+    _endpoint("connections/<uuid:pk>/pause/", connections.Pause, "pause"),
+    _endpoint("connections/<uuid:pk>/resume/", connections.Resume, "resume"),
     _endpoint("connections/<uuid:pk>/events/", connections.EventList, "events"),
     _endpoint("connections/<uuid:pk>/call/<path:path>", calls.Call, "call"),
     _endpoint("health/", health.HealthView, "health"),

@@ -18,7 +18,9 @@ from rest_framework import authentication
 from rest_framework.settings import api_settings
 from rest_framework.test import APIClient
 
+from django_oauth_flows import flows
 from django_oauth_flows.api import urls
+from django_oauth_flows.exceptions import Disconnected
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Revocation, Token
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import make_connection
@@ -359,7 +361,7 @@ def test_looking_disconnects_nothing(browser: Client, connection: Connection) ->
 
 WHO = ["anonymous", "stranger", "staff", "superuser", "inactive", "teammate", "owner"]
 READS = [("get", "connections"), ("get", "connection"), ("get", "events"), ("get", "call")]
-UNSAFE = [("post", "disconnect"), ("patch", "connection"), ("post", "call")]
+UNSAFE = [("post", "disconnect"), ("post", "pause"), ("post", "resume"), ("patch", "connection"), ("post", "call")]
 
 
 def address(name: str, connection: Connection) -> str:
@@ -391,6 +393,7 @@ def test_only_the_owner_sees_changes_calls_and_disconnects(
     by_owner = who == "owner"
     assert connection.status == ("revoked" if by_owner and what == "disconnect" else "active")
     assert connection.label == ("Mine" if by_owner and method == "patch" else "")
+    assert connection.paused == (by_owner and what == "pause")
     if who in ("anonymous", "inactive"):
         problem(answer, 403, "not_authenticated")
     elif by_owner:
@@ -662,6 +665,7 @@ def test_every_refusal_is_a_problem_document(browser: Client, provider: Provider
         ("read", "get", "connections"),
         ("read", "get", "events"),
         ("change", "patch", "connection"),
+        ("change", "post", "pause"),
         ("disconnect", "post", "disconnect"),
         ("call", "get", "call"),
         ("start", "post", "start"),
@@ -682,11 +686,29 @@ def test_a_site_may_throttle_each_endpoint_by_name(
     assert browser.get(other).status_code == 200
 
 
+def test_a_paused_connection_rests_until_it_is_resumed(browser: Client, connection: Connection) -> None:
+    pause, resume = address("pause", connection), address("resume", connection)
+    for _ in range(2):
+        answer = browser.post(pause).json()
+        assert (answer["paused"], answer["health"]) == (True, "paused")
+    with pytest.raises(Disconnected, match="paused"):
+        flows.access_token(connection)
+    for _ in range(2):
+        answer = browser.post(resume).json()
+        assert (answer["paused"], answer["health"]) == (False, "working")
+    assert flows.access_token(connection)
+    history = browser.get(address("events", connection)).json()["results"]
+    assert [(event["kind"], event["by"]) for event in history[:2]] == [("resumed", "you"), ("paused", "you")]
+    browser.post(disconnecting(connection))
+    for url in (pause, resume):
+        problem(browser.post(url), 409, "disconnected")
+
+
 @pytest.mark.security("A01", "D01")
 def test_a_start_or_disconnect_by_get_does_not_exist(
     browser: Client, provider: Provider, connection: Connection
 ) -> None:
-    for url in (start_url(), disconnecting(connection)):
+    for url in (start_url(), disconnecting(connection), address("pause", connection), address("resume", connection)):
         for method in ("GET", "HEAD", "PUT", "DELETE"):
             answer = browser.generic(method, f"{url}?_method=POST", headers={"X-HTTP-Method-Override": "POST"})
             assert answer.status_code == 405

@@ -63,7 +63,7 @@ def test_every_endpoint_is_in_it_by_a_name(document: dict[str, Any]) -> None:
     assert described == as_described
     assert set(operations(document)) == {
         "list_providers", "retrieve_provider", "start_connection", "list_connections", "retrieve_connection",
-        "label_connection", "disconnect", "start_device", "ask_device", "list_events", "retrieve_health", "call_get", "call_post", "call_put",
+        "label_connection", "pause_connection", "resume_connection", "disconnect", "start_device", "ask_device", "list_events", "retrieve_health", "call_get", "call_post", "call_put",
         "call_patch", "call_delete",
     }  # fmt: skip
 
