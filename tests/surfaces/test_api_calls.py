@@ -683,7 +683,7 @@ def test_a_paused_or_disconnected_one_is_not_called(
     browser: Client, connection: Connection, fake: FakeProvider
 ) -> None:
     Connection.objects.update(paused=True)
-    problem(browser.get(call_url(connection, "echo")), 409, "paused")
+    problem(browser.get(call_url(connection, "echo")), 409, "connection_paused")
     Connection.objects.update(paused=False)
     browser.post(reverse("oauth_flows_api:disconnect", args=[connection.pk]), content_type="application/json")
     problem(browser.get(call_url(connection, "echo")), 409, "disconnected")

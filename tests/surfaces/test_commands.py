@@ -19,12 +19,21 @@ from django.core.management import call_command, load_command_class
 from django.core.management.base import CommandError
 from django.db import connection as database
 from django.db import connections
+from django.utils import timezone
 
 from django_oauth_flows import crypto, flows
 from django_oauth_flows.exceptions import ReauthorizationRequiredError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.management.reencrypting import SEALED
-from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent, Provider, Revocation, Token
+from django_oauth_flows.models import (
+    AuthorizationRequest,
+    Connection,
+    ConnectionEvent,
+    Provider,
+    RegisteredClient,
+    Revocation,
+    Token,
+)
 from django_oauth_flows.protocol.messages import Identity
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import Answer
@@ -95,6 +104,9 @@ def rows_of_every_kind(
     """Store a secret in every model that can hold one."""
     provider.seal("second_client_secret", Secret("second"))
     provider.save()
+    registered = RegisteredClient(provider=provider, registered_at=timezone.now())
+    registered.seal("registration_access_token", Secret("registration"))
+    registered.save()
     begin(browser, provider)
     leaving = make_connection(provider, user, fake, subject="leaving")
     fake.script("revoke", Answer(503), Answer(503))
