@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from django_oauth_flows import flows
 from django_oauth_flows.departing import SeeOther, forms_are_restricted, session_auth_hash, set_cookie, site_url
-from django_oauth_flows.forms import parameter_fields, read_parameters, scopes_to_ask_for
+from django_oauth_flows.forms import parameter_fields, read_parameters
 from django_oauth_flows.managers import allows
 from django_oauth_flows.models import Connection, Provider
 from django_oauth_flows.tickets import read_connect_ticket
@@ -75,8 +75,7 @@ def connect(request: HttpRequest, slug: str) -> HttpResponse:
 def reconnect(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Start renewing an existing connection; what is ticked as ``scopes`` is asked for beside what it has."""
     connection = manageable_connection(request, pk)
-    wanted = " ".join(request.POST.getlist("scopes")).split()
-    scopes = scopes_to_ask_for(connection.provider, wanted, connection) or None
+    scopes = " ".join(request.POST.getlist("scopes")).split() or None
     return _begin(request, connection.provider, reconnect=connection, scopes=scopes)
 
 

@@ -82,7 +82,7 @@ def test_a_grant_that_came_back_with_less_is_shown_as_less(
         flows.session(granted, scopes=["write"])
     page = browser.get("/oauth/").content.decode()
     assert "Working, with fewer permissions than asked for." in page
-    assert "<code>write</code>, <code>admin</code>" in page
+    assert "<li><code>write</code></li><li><code>admin</code></li>" in page
 
 
 def test_who_declines_keeps_the_old_token_and_what_it_may(

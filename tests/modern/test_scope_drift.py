@@ -76,7 +76,7 @@ def test_the_owner_is_asked_on_the_page_and_gives_it_with_one_button(
 ) -> None:
     page = browser.get("/oauth/").content.decode()
     assert "oauth-health-outgrown" in page
-    assert "<dt>Needed now</dt><dd><code>write</code></dd>" in page
+    assert '<dt>Needed now</dt><dd><ul class="oauth-permissions"><li><code>write</code></li></ul>' in page
     assert flows.session(outgrown).get("echo").status_code == 200  # nothing is taken away meanwhile
     started: Any = browser.post(f"/oauth/connections/{outgrown.pk}/reconnect/")
     assert parse_qs(urlsplit(started["Location"]).query)["scope"] == ["read write"]
