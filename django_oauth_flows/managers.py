@@ -171,7 +171,7 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
             for scope in required:
                 whole &= models.Q(granted_scopes__has=scope)
             lacking |= models.Q(provider=pk) & ~whole
-        return self.filter(lacking).exclude(status="revoked").exclude(grant_type="client_credentials")
+        return self.filter(lacking).exclude(status="revoked").exclude(grant_type__in=OWN_GRANTS)
 
     def with_scopes(self, *scopes: str) -> ConnectionQuerySet:
         """Keep grants that include every one of ``scopes``."""
@@ -215,11 +215,9 @@ def _requests() -> models.QuerySet[Any]:
 _BY_STATE = Select(
     lambda: _requests().filter(state_hash=Slot("state_hash")).annotate(now=DatabaseNow()), related=("provider",)
 )
-# A crash that undid it would undo what came of it as well: what is stored later is never on disk before it.
 _TAKE = Update(
     lambda: (
         _requests().filter(pk=Slot("id"), taken_at=None, expires_at__gt=DatabaseNow()),
         {"taken_at": DatabaseNow(), **dict.fromkeys(DANCE_SECRETS)},
-    ),
-    is_expendable=True,
+    )
 )

@@ -18,7 +18,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.api.base import View
 from django_oauth_flows.api.finding import visible_connection
 from django_oauth_flows.api.operations import operation
-from django_oauth_flows.api.problems import RequestTooLarge
+from django_oauth_flows.api.problems import LengthRequired, RequestTooLarge
 from django_oauth_flows.flows.delegating import MAX_SENT
 from django_oauth_flows.managers import allows
 
@@ -88,6 +88,8 @@ class Call(View):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse what another site's page makes a browser ask for with the user's session, and what would be rendered."""
         super().initial(request, *args, **kwargs)
+        if request.headers.get("Transfer-Encoding") and not request.headers.get("Content-Length"):
+            raise LengthRequired  # the framework would read no body, and the service would get none
         if not isinstance(request.successful_authenticator, SessionAuthentication):
             return
         # Django's CSRF check looks at unsafe methods only, and a provider's GET may do anything.

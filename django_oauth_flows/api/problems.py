@@ -50,6 +50,7 @@ STATUSES: tuple[tuple[type[OAuthFlowsError], HTTPStatus], ...] = (
 HINTS = {
     "authentication_failed": gettext_lazy("Log in again."),
     "invalid": gettext_lazy("Correct what the member “errors” lists, and send the request again."),
+    "length_required": gettext_lazy("Send a Content-Length."),
     "method_not_allowed": gettext_lazy("Use one of the methods that the Allow header names."),
     "not_acceptable": gettext_lazy("Accept application/json."),
     "not_authenticated": gettext_lazy("Log in."),
@@ -60,6 +61,14 @@ HINTS = {
     "throttled": gettext_lazy("Wait as long as the Retry-After header says."),
     "unsupported_media_type": gettext_lazy("Send application/json."),
 }
+
+
+class LengthRequired(exceptions.APIException):
+    """Raise for a body whose length nobody says."""
+
+    status_code = HTTPStatus.LENGTH_REQUIRED
+    default_code = "length_required"
+    default_detail = gettext_lazy("The request does not say how long its body is.")
 
 
 class RequestTooLarge(exceptions.APIException):

@@ -13,13 +13,13 @@ from urllib3.exceptions import HTTPError
 from django_oauth_flows.exceptions import ConnectionUnusable, ProviderUnreachable, TokenEndpointError
 from django_oauth_flows.flows.calling import session
 from django_oauth_flows.protocol.delegation import (
-    FORM,
     METHODS,
     OPAQUE,
     Mask,
     check_call,
     check_form,
     inert_type,
+    is_read_as_form,
     read_rule,
     returned_headers,
     sent_headers,
@@ -42,6 +42,7 @@ TIMEOUT, DEADLINE = (5.0, 15.0), 60.0
 PURPOSE = "delegated call"
 
 _CHUNK = 32 * 1024
+_LAST_STATUS = 599
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ def delegate(
     allowed = [read_rule(rule) for rule in connection.provider.delegated_calls]
     way = check_call(allowed, method, path, query)
     passed = sent_headers(headers or {})
-    if passed.get("Content-Type", "").partition(";")[0].strip().lower() == FORM:
+    if body and is_read_as_form(passed.get("Content-Type", "")):
         check_form(body)
     until = monotonic() + DEADLINE
     response = _sent(connection, method, way, passed, body)
@@ -139,6 +140,7 @@ def delegate(
 
 def _sent(connection: Connection, method: str, way: str, headers: Mapping[str, str], body: bytes) -> requests.Response:
     http: Any = session(connection, purpose=PURPOSE)
+    http.max_redirects = 0
     # What the provider's row says stands; a session's own Accept must not look like the front end's.
     try:
         with exchange(DEADLINE):
@@ -166,6 +168,8 @@ def _check(response: requests.Response) -> None:
             hint="Call the address that it leads to, if the provider's row allows it.",
             status=status,
         )
+    if status > _LAST_STATUS:
+        raise TokenEndpointError("The service answered with a status that there is not.", status=status)
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and (len(length) > len(str(MAX_RECEIVED)) or int(length) > MAX_RECEIVED):
         raise _too_large()

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from django_oauth_flows.protocol.discovery import Discovered
 
 OFFLINE = "offline_access"
+MOST_TYPES = 20
+"""Kinds of authorization details that are taken over of what an issuer lists."""
 
 PINNED = (
     "authorization_endpoint",
@@ -182,7 +184,7 @@ def _dialect(found: Discovered) -> dict[str, Any]:
     if found.response_mode in SIGNED_MODES and (algorithm := ours(found.response_algorithms)) != DEFAULT_ALGORITHM:
         said["authorization_signed_response_alg"] = algorithm
     if found.details_types:
-        said["authorization_details_types"] = list(found.details_types)
+        said["authorization_details_types"] = list(found.details_types)[:MOST_TYPES]
     return said
 
 

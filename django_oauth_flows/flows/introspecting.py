@@ -19,7 +19,6 @@ from django_oauth_flows.flows.asking import provider_changed, registration_of
 from django_oauth_flows.flows.durable import harmless_alias, noted
 from django_oauth_flows.flows.freshness import next_refresh
 from django_oauth_flows.flows.history import logger
-from django_oauth_flows.flows.lease import deadline_left
 from django_oauth_flows.flows.marking import needs_reauthorization
 from django_oauth_flows.flows.snapshot import check_servable, read
 from django_oauth_flows.models import Connection, Token
@@ -62,9 +61,9 @@ def with_lifetime(grant: Grant, registration: ClientRegistration) -> Grant:
     return replace(grant, expires_in=found.lifetime(now=time.time()), scopes=scopes)
 
 
-def learn_life(lease: Lease, grant: Grant, registration: ClientRegistration) -> None:
-    """Ask how long a refreshed token lives, which is stored by now; what cannot be learnt or noted is no error."""
-    found = _asked(grant, registration, seconds=deadline_left(lease))
+def learn_life(lease: Lease, grant: Grant, registration: ClientRegistration, *, seconds: float) -> None:
+    """Ask within ``seconds`` how long a refreshed token lives, which is stored; what cannot be learnt or noted is no error."""
+    found = _asked(grant, registration, seconds=seconds)
     if found is None:
         return
     with suppress(OAuthFlowsError, Error):

@@ -113,7 +113,11 @@ class Lease:
             "last_failure": reason[:40],
             "last_failure_at": DatabaseNow(),
         }
-        noted(self.alias, lambda: self._held().update(**columns))
+        if reason != "connection_paused":
+            noted(self.alias, lambda: self._held().update(**columns))
+            return
+        noted(self.alias, lambda: self._held().filter(connection__paused=True).update(**columns))
+        self.give_back()  # its owner may have resumed it since it was read
 
     def give_back(self) -> None:
         """Free the row as if the lease had not been taken: nothing was sent."""

@@ -116,6 +116,7 @@ def attempt(lease: Lease, *, seconds: float) -> bool:
 
 def _attempt(lease: Lease, *, seconds: float) -> bool:
     reach(Failpoint.AFTER_LEASE)
+    until = time.monotonic() + seconds
     requested_at = lease.snapshot.present()
     try:
         registration = registration_of(lease.snapshot)
@@ -140,7 +141,7 @@ def _attempt(lease: Lease, *, seconds: float) -> bool:
         return False
     reach(Failpoint.AFTER_COMMIT)
     mark_refreshed(lease, grant)
-    learn_life(lease, grant, registration)
+    learn_life(lease, grant, registration, seconds=min(until - time.monotonic(), deadline_left(lease)))
     return True
 
 
@@ -257,7 +258,8 @@ def _failed(lease: Lease, error: TokenEndpointError, dialect: Dialect) -> None:
     verdict = judge(error, dialect).value
     if not verdict.counts_for_circuit:  # it serves others
         circuit.close(snapshot.provider, using=lease.alias)
-    if verdict.ends_connection:
+    # A grant of the site's own does not end: clocks, or a key that is not known there yet, are put right without a user.
+    if verdict.ends_connection and not snapshot.connection.is_own:
         current = read(snapshot.connection.pk, using=lease.alias)
         if current.token.generation != snapshot.token.generation:
             return

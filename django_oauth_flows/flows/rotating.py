@@ -47,6 +47,12 @@ def rotate_private_key(provider: Provider, *, algorithm: str = "", lead: timedel
     alias = router.db_for_write(Provider)
     with transaction.atomic(using=alias):
         row = _held(provider, alias=alias)
+        if Dialect.from_json(row.dialect).assertion_key_id:
+            raise ConfigurationError(
+                f"Provider {row.slug} knows keys by ids of its own; it would not know a new one.",
+                code="provider_misconfigured",
+                hint="Make the key at the service, and enter it with its “assertion_key_id”.",
+            )
         if row.next_private_key is not None and signing_key(row) == "private_key":
             raise ConfigurationError(
                 f"Provider {row.slug} is already going over to another key.",

@@ -29,20 +29,20 @@ def shares_grant(connections: Iterable[Connection]) -> set[uuid.UUID]:
     asked = {c.pk: _grant_key(c) for c in connections if _reaches_others(c.provider)}
     if not asked:
         return set()
-    # Where the provider names no account, only the same owner's connections can stand on one grant.
+    # Where no account is named, or none could be learnt, only the same owner's connections can stand on one grant.
     accounts = Q(subject__in={subject for _, _, subject, *_ in asked.values() if subject is not None})
     nameless = [(owner_model, owner_id) for _, _, subject, owner_model, owner_id in asked.values() if subject is None]
     owners = Q(owner_model__in={model for model, _ in nameless}, owner_id__in={pk for _, pk in nameless})
-    live = _live().filter(accounts | Q(owners, subject=None), provider__in={key[0] for key in asked.values()})
-    standing = {pk: _shared_by(*key) for pk, *key in live.values_list("pk", *_KEY)}
-    count = Counter(standing.values())
-    return {pk for pk, key in asked.items() if count[key] > (standing.get(pk) == key)}
+    live = _live().filter(accounts | owners, provider__in={key[0] for key in asked.values()})
+    standing = {pk: _stands_on(*key) for pk, *key in live.values_list("pk", *_KEY)}
+    count = Counter(key for keys in standing.values() for key in keys)
+    return {pk for pk, key in asked.items() if count[key] > (key in standing.get(pk, ()))}
 
 
 def stands_on_shared_grant() -> Case:
     """Return the expression for what :func:`shares_grant` finds out, as a column of a query for connections."""
     same = Q(provider=OuterRef("provider"), parameters_digest=OuterRef("parameters_digest"))
-    nameless = Q(subject=None, owner_model=OuterRef("owner_model"), owner_id=OuterRef("owner_id"))
+    nameless = Q(owner_model=OuterRef("owner_model"), owner_id=OuterRef("owner_id"))
     others = Connection.objects.order_by().exclude(status=Connection.Status.REVOKED).exclude(pk=OuterRef("pk"))
     own = Q(status=Connection.Status.REVOKED) | Q(provider__revocation_effect=Provider.RevocationEffect.TOKEN)
     return Case(
@@ -95,8 +95,9 @@ def _standing_with(connection: Connection) -> Q:
     if not _reaches_others(connection.provider):
         return itself
     provider_id, digest, subject, owner_model, owner_id = _grant_key(connection)
-    same = Q(provider_id=provider_id, parameters_digest=digest, subject=subject)
-    return itself | (same if subject is not None else same & Q(owner_model=owner_model, owner_id=owner_id))
+    same = Q(provider_id=provider_id, parameters_digest=digest)
+    standing = Q(owner_model=owner_model, owner_id=owner_id) if subject is None else Q(subject=subject)
+    return itself | (same & standing)
 
 
 def _grant_key(connection: Connection) -> tuple[Any, ...]:
@@ -108,6 +109,14 @@ def _shared_by(provider_id: Any, digest: str, subject: str | None, owner_model: 
     """Return what two connections have in common if they may stand on one grant, in the order of ``_KEY``."""
     owner = (owner_model, owner_id) if subject is None else ("", "")
     return (provider_id, digest, subject, *owner)
+
+
+def _stands_on(
+    provider_id: Any, digest: str, subject: str | None, owner_model: str, owner_id: str
+) -> set[tuple[Any, ...]]:
+    """Return the keys of the grants that a connection may stand on: its account's, and one whose account nobody knows."""
+    own = _shared_by(provider_id, digest, subject, owner_model, owner_id)
+    return {own, _shared_by(provider_id, digest, None, owner_model, owner_id)}
 
 
 def _live() -> QuerySet[Connection]:

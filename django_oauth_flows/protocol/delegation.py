@@ -7,6 +7,7 @@ is sent: the path is taken apart once, decoded, and quoted anew.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ _INERT = ("application/json", "application/pdf", "application/problem+json", OPA
 _INERT_KINDS = ("audio/", "font/", "image/", "video/")
 _OVERRIDES = frozenset({"_method", "method", "x-http-method", "x-http-method-override", "x-method-override"})
 _SHORTEST = 8
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 """Characters of a secret that is looked for in an answer: a shorter one stands in every text."""
 
 
@@ -111,6 +113,11 @@ def check_form(body: bytes) -> None:
     _check_parameters(body.decode("utf-8", "replace"))
 
 
+def is_read_as_form(content_type: str) -> bool:
+    """Tell whether some server may read a body of this type as a form: also one of no type, or with a form's anywhere in it."""
+    return not content_type.strip() or FORM in content_type.lower()
+
+
 def sent_headers(given: Mapping[str, str]) -> dict[str, str]:
     """Return what is passed on of the front end's headers; an ``Accept`` that says nothing is left to the provider's row."""
     found = {name: given[name] for name in SENT if name in given}
@@ -134,7 +141,8 @@ def inert_type(content_type: str) -> str:
     """
     kind = content_type.partition(";")[0].strip().lower()
     is_inert = kind in _INERT or (kind.startswith(_INERT_KINDS) and not kind.endswith("xml")) or kind.endswith("+json")
-    return content_type if is_inert and _is_plain(content_type) else OPAQUE
+    is_one = "," not in content_type  # of several, a browser takes the last
+    return content_type if is_inert and is_one and _is_plain(content_type) else OPAQUE
 
 
 def spellings(secrets: Iterable[Secret]) -> tuple[bytes, ...]:
@@ -143,8 +151,15 @@ def spellings(secrets: Iterable[Secret]) -> tuple[bytes, ...]:
     for secret in secrets:
         text = secret.reveal()
         if len(text) >= _SHORTEST:
-            found |= {text, quote(text, safe=""), quote_plus(text), text.replace("/", "\\/")}
+            quoted = {quote(text, safe=""), quote_plus(text)}
+            found |= {text, *quoted, *(_ESCAPE.sub(lambda escape: escape[0].lower(), each) for each in quoted)}
+            found |= {text.replace("/", "\\/"), _as_json(text, "04x"), _as_json(text, "04X")}
     return tuple(sorted((text.encode() for text in found), key=len, reverse=True))
+
+
+def _as_json(text: str, digits: str) -> str:
+    """Spell what some serialisers escape, though they need not."""
+    return "".join(f"\\u{ord(char):{digits}}" if char in "+/=&" else char for char in text)
 
 
 class Mask:
@@ -212,11 +227,12 @@ def _checked_query(query: str) -> str:
 
 def _check_parameters(text: str) -> None:
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+        # Some servers part parameters at a semicolon as well.
+        pairs = parse_qsl(text.replace(";", "&"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError:
         pairs = [("_method", "GET")]  # too many to look at
     for name, value in pairs:
-        lowered = name.strip().lower()
+        lowered = _as_read(name)
         overrides = lowered in _OVERRIDES and value.strip().upper() in (*METHODS, "OPTIONS", "TRACE", "CONNECT")
         if overrides or lowered == "access_token" or lowered.startswith("oauth_"):
             raise RequestBlocked(
@@ -224,6 +240,11 @@ def _check_parameters(text: str) -> None:
                 code="query_not_allowed",
                 hint="Leave out the method, and everything of OAuth.",
             )
+
+
+def _as_read(name: str) -> str:
+    """Return a parameter's name as the most obliging server reads it: cut at NUL, without brackets, dots as underscores."""
+    return name.partition("\0")[0].strip().strip("[]").replace(".", "_").replace(" ", "_").lower()
 
 
 def _is_plain(value: str) -> bool:

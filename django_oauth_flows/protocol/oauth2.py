@@ -173,7 +173,9 @@ class OAuth2Flow:
 
     def exchange_token(self, subject_token: Secret, asked: ExchangeRequest) -> ExchangedToken:
         """Swap an access token for one that is meant for others. RFC 8693 §2.1."""
-        tokens = self._tokens(urlencode(asked.parameters(self.registration, subject_token)), (), {})
+        parameters = urlencode(asked.parameters(self.registration, subject_token))
+        # For those alone whom the caller has named: a token for the provider's own API as well could be replayed there.
+        tokens = self._tokens(parameters, (), {}, is_for_own_api=False)
         return exchanged(tokens, asked)
 
     def authorize_device(self, *, scopes: Sequence[str]) -> DeviceAuthorization:
@@ -325,12 +327,14 @@ class OAuth2Flow:
         endpoint: str = "",
         method: str = "",
         authenticates: bool = True,
+        is_for_own_api: bool = True,
         dpop_key: Secret | None = None,
     ) -> TokenResponse:
         """Send what oauthlib has composed, with the configured additions, in the dialect; read the answer."""
         registration = self.registration
         more = free(additions, {**client_variables(registration), **values}, unreserved=FREE_AT_TOKEN_ENDPOINT)
-        more += _resources(registration.dialect)
+        if is_for_own_api:
+            more += _resources(registration.dialect)
         place = endpoint or endpoint_of(registration, "token_endpoint")
         parameters = [*parse_qsl(body, keep_blank_values=True), *more]
 

@@ -79,9 +79,12 @@ class OAuthSession(requests.Session):
         return self._gate
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Return where to follow to: only within the origin that has just answered. A hostile address is not followed."""
+        """Return where to follow to: only within the origin that has just answered. A hostile address is not followed.
+
+        A session with ``max_redirects`` 0 does not even look: for that, ``requests`` would read the redirect's whole body.
+        """
         use = _use_of(resp.request)
-        if use is None or not resp.is_redirect:
+        if use is None or not resp.is_redirect or not self.max_redirects:
             return None
         try:
             location = super().get_redirect_target(resp)

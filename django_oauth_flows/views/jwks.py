@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.flows.rotating import PUBLISHED_FOR
-from django_oauth_flows.models import Provider
+from django_oauth_flows.models import Connection, Provider
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -55,7 +55,10 @@ def _public_keys(provider: Provider) -> list[dict[str, str]]:
 
 
 def _algorithms(provider: Provider, dialect: Dialect) -> list[str]:
-    """Return what the keys sign by, "" for the usual of their kind; [] if they sign nothing."""
-    asserts = provider.token_endpoint_auth_method == Provider.AuthMethod.PRIVATE_KEY_JWT
-    signs = dialect.request_object_signing_alg
+    """Return what the keys sign by, "" for the usual of their kind: assertions of clients and service accounts, requests."""
+    signs, method = dialect.request_object_signing_alg, provider.token_endpoint_auth_method
+    asserts = method == Provider.AuthMethod.PRIVATE_KEY_JWT or (
+        (method == Provider.AuthMethod.NONE and not signs)
+        or provider.connections.filter(grant_type=Connection.GrantType.JWT_BEARER).exists()
+    )
     return [*([dialect.token_endpoint_auth_signing_alg] if asserts else ()), *([signs] if signs else ())]

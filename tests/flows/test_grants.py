@@ -114,6 +114,21 @@ def test_whatever_fails_after_the_exchange_gives_the_grant_back_and_closes_the_r
     assert b"state_used" in answer(browser, callback).content  # it is over, and not "in progress"
 
 
+@pytest.mark.security("T16", "D03")
+@pytest.mark.parametrize("effect", ["unknown", "grant"])
+def test_a_grant_of_nobody_knows_whom_is_not_ended_beside_a_connection_of_the_same_owner(
+    effect: str, fake: FakeProvider, browser: Client, user: User
+) -> None:
+    provider = make_provider(fake, revocation_effect=effect)
+    assert walk(browser, provider).status_code == 303
+    living = user.oauth_connections.get()
+    assert living.subject
+    fake.script("userinfo", Answer(503))
+    assert walk(browser, provider).status_code >= 400
+    assert fake.count("revoke") == 0
+    assert flows.session(living).get("echo").status_code == 200
+
+
 @pytest.mark.security("T16")
 def test_a_grant_that_was_committed_is_not_given_back_when_a_hook_of_the_site_fails(
     fake: FakeProvider, browser: Client, user: User

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -199,3 +200,18 @@ def test_an_unknown_life_stays_unknown(silent: Provider, fake: FakeProvider, use
     fake.script("introspect", Answer(200, {"active": True}))
     assert flows.introspect(connection).expires_at is None
     assert left(connection) is None
+
+
+def test_a_call_whose_token_still_works_does_not_wait_for_it(
+    silent: Provider, fake: FakeProvider, browser: Client, user: User
+) -> None:
+    walk(browser, silent)
+    connection = user.oauth_connections.get()
+    Provider.objects.update(stale_refresh_budget=1)
+    soon = DatabaseNow() + timedelta(minutes=1)
+    Token.objects.update(expires_at=soon, next_refresh_at=DatabaseNow(), last_refreshed_at=None)
+    fake.script("introspect", Delay(seconds=4))
+    begun = time.monotonic()
+    assert flows.session(connection).get("/echo").status_code == 200
+    assert fake.count("token") == 2, "it was refreshed on the way"
+    assert time.monotonic() - begun < 3

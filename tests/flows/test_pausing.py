@@ -6,9 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.utils import timezone
 
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import Disconnected
+from django_oauth_flows.flows.lease import acquire
+from django_oauth_flows.flows.snapshot import read
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Token
 from django_oauth_flows.testing.factories import make_connection, shift_expiry, walk
 
@@ -143,3 +146,16 @@ def test_the_kill_switch_of_staff_is_told_from_the_owners_pause(connection: Conn
     with pytest.raises(Disconnected) as caught:
         flows.access_token(connection)
     assert caught.value.code == "paused"
+
+
+def test_what_is_resumed_while_a_sweep_holds_it_is_not_put_off(connection: Connection) -> None:
+    flows.pause(connection)
+    shift_expiry(connection, timedelta(minutes=-1))
+    lease = acquire(read(connection.pk), alias="default", force=True)
+    assert lease is not None
+    flows.resume(connection)
+    lease.put_off("connection_paused")
+    token = Token.objects.get()
+    assert (token.lease_owner, token.last_failure, token.attempt_count) == (None, "", 0)
+    assert token.next_refresh_at is not None
+    assert token.next_refresh_at < timezone.now()

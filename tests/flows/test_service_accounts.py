@@ -17,17 +17,19 @@ from django_oauth_flows.crypto import generate_key
 from django_oauth_flows.exceptions import (
     AuthorizationError,
     ConfigurationError,
-    ReauthorizationRequiredError,
     ScopeNotAllowed,
+    TokenUnavailable,
 )
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import Connection, Provider, Token
 from django_oauth_flows.protocol.keys import public_jwk
 from django_oauth_flows.protocol.secret import Secret
-from django_oauth_flows.testing import Delay
+from django_oauth_flows.testing import Answer, Delay
 from django_oauth_flows.testing.factories import make_provider
 
 if TYPE_CHECKING:
+    from django.test import Client
+
     from django_oauth_flows.testing import FakeProvider
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -137,9 +139,48 @@ def test_what_a_service_wants_in_its_assertions_is_data(service: Provider, fake:
 @pytest.mark.security("T17")
 def test_an_assertion_for_another_server_is_refused_by_this_one(service: Provider, fake: FakeProvider) -> None:
     Provider.objects.update(issuer="https://other.example")
-    with pytest.raises(ReauthorizationRequiredError):
+    with pytest.raises(TokenUnavailable):
         call(service)
     assert sent(fake)[0]["aud"] == "https://other.example"
+
+
+@pytest.mark.security("T17")
+def test_a_refused_assertion_ends_nothing_and_is_tried_again_later(service: Provider, fake: FakeProvider) -> None:
+    with flows.service_session(service) as held:
+        assert held.get("/echo").status_code == 200
+        Token.objects.update(expires_at=DatabaseNow(), next_refresh_at=DatabaseNow(), last_refreshed_at=None)
+        fake.script("token", Answer(400, {"error": "invalid_grant"}))
+        for _ in range(3):
+            with pytest.raises(TokenUnavailable):
+                held.get("/echo")
+        assert fake.count("token") == 2, "one that is refused, and then a pause"
+        Token.objects.update(not_before=None)
+        assert held.get("/echo").status_code == 200
+    assert Connection.objects.get().status == "active"
+
+
+def test_the_key_of_a_service_account_is_published(service: Provider, client: Client) -> None:
+    (key,) = client.get("/oauth/jwks/fake/").json()["keys"]
+    assert key["n"] == public_jwk(KEY)["n"]
+    Provider.objects.update(token_endpoint_auth_method="client_secret_basic")
+    assert client.get("/oauth/jwks/fake/").status_code == 404
+    Provider.objects.update(token_endpoint_auth_method="none")
+    assert call(service) == 200
+    Provider.objects.update(token_endpoint_auth_method="client_secret_basic")
+    assert len(client.get("/oauth/jwks/fake/").json()["keys"]) == 1
+
+
+def test_a_key_that_the_service_knows_by_its_own_id_is_not_rotated_here(service: Provider) -> None:
+    Provider.objects.update(dialect={"assertion_key_id": "k1"})
+    with pytest.raises(ConfigurationError, match="ids of its own"):
+        flows.rotate_private_key(service)
+    assert Provider.objects.get().next_private_key is None
+
+
+def test_a_service_account_has_no_owner_to_be_asked_for_more(service: Provider) -> None:
+    assert call(service) == 200
+    Provider.objects.update(required_scopes=("write",))
+    assert not flows.lacking_required_scopes()
 
 
 @pytest.mark.parametrize("claim", ["iss", "aud", "exp", "iat", "nbf", "jti"])

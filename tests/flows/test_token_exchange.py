@@ -23,6 +23,13 @@ ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 NEW = {"access_token": "canary_access_new", "token_type": "Bearer", "issued_token_type": ACCESS_TOKEN}
 
 
+@pytest.mark.security("S01")
+def test_it_is_for_nobody_whom_the_caller_has_not_named(connection: Connection, fake: FakeProvider) -> None:
+    Provider.objects.update(dialect={"resources": ["https://api.own.example/"]})
+    flows.exchange_token(connection, resource="https://reports.example/")
+    assert fake.received("token")[-1].body.decode().count("resource=") == 1
+
+
 @pytest.mark.rfc("8693", "2.1")
 @pytest.mark.rfc("8693", "2.2.1")
 @pytest.mark.security("S01", "L01")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import tracemalloc
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,7 +20,9 @@ from rest_framework.settings import api_settings
 
 from django_oauth_flows.flows import delegating
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Token
-from django_oauth_flows.testing import Answer, Drop
+from django_oauth_flows.protocol.delegation import Mask, spellings
+from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.testing import Answer, Drop, Endless
 from django_oauth_flows.testing.factories import make_connection, shift_expiry
 from tests.surfaces.test_api import TokenAuthentication, problem, with_authentication
 
@@ -271,6 +274,10 @@ HOSTILE_QUERIES = [
     "a=1&x-http-method-override=PUT",
     "X-HTTP-Method=POST",
     "access_token=stolen",
+    ".method=DELETE",
+    "_method%00=DELETE",
+    "[_method]=DELETE",
+    "a=1;_method=DELETE",
     "ACCESS_TOKEN=x",
     "oauth_token=x",
     "oauth_signature=x",
@@ -575,6 +582,72 @@ def test_no_redirect_is_followed_or_passed_on(
         problem(answer, 502, "provider_redirect")
         assert not answer.has_header("Location")
     assert fake.count("api") == 3
+
+
+@pytest.mark.security("P04")
+def test_the_body_of_a_redirect_is_not_read(browser: Client, connection: Connection, fake: FakeProvider) -> None:
+    fake.script("api", Endless(head=b"HTTP/1.1 302 Found\r\nLocation: /api/other\r\n\r\n", limit=64_000_000))
+    tracemalloc.start()
+    try:
+        problem(browser.get(call_url(connection, "echo")), 502, "provider_redirect")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+@pytest.mark.parametrize("status", [600, 999])
+def test_a_status_that_there_is_not_is_a_bad_answer(
+    browser: Client, connection: Connection, fake: FakeProvider, status: int
+) -> None:
+    fake.script("api", Answer(status, b"x"))
+    problem(browser.get(call_url(connection, "echo")), 502, "bad_response")
+
+
+@pytest.mark.security("P05")
+@pytest.mark.parametrize(
+    "kind",
+    ["", "application/x-www-form-urlencoded;\tcharset=utf-8", "application/x-www-form-urlencoded, x",
+     "text/plain; x=application/x-www-form-urlencoded"],
+)  # fmt: skip
+def test_what_could_be_read_as_a_form_is_looked_at(
+    browser: Client, connection: Connection, fake: FakeProvider, kind: str
+) -> None:
+    answer = browser.generic("POST", call_url(connection, "echo"), b"_method=DELETE", content_type=kind)
+    problem(answer, 403, "query_not_allowed")
+    assert fake.requests == []
+
+
+def test_a_body_of_unknown_length_is_not_sent_as_an_empty_one(
+    browser: Client, connection: Connection, fake: FakeProvider
+) -> None:
+    pieces = {"HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}
+    answer = browser.generic("PUT", call_url(connection, "echo"), b"{}", "application/json", **pieces)
+    problem(answer, 411, "length_required")
+    assert fake.requests == []
+
+
+@pytest.mark.security("M06", "P05")
+@pytest.mark.parametrize(
+    "kind", ["text/plain;, text/html", "application/json;,text/javascript", "image/png;x, text/html"]
+)
+def test_an_answer_of_several_types_is_of_none(
+    browser: Client, connection: Connection, fake: FakeProvider, kind: str
+) -> None:
+    fake.script("api", Answer(200, b"<script>", {"Content-Type": kind}))
+    assert browser.get(call_url(connection, "echo"))["Content-Type"] == "application/octet-stream"
+
+
+@pytest.mark.security("P02")
+def test_a_token_is_blacked_out_in_every_usual_spelling() -> None:
+    token = "abcdefgh+ijkl/mn=="
+    said = [
+        "abcdefgh\\u002Bijkl\\u002Fmn\\u003D\\u003D", "abcdefgh\\u002bijkl\\u002fmn\\u003d\\u003d",
+        "abcdefgh%2bijkl%2fmn%3d%3d", "abcdefgh%2Bijkl%2Fmn%3D%3D", "abcdefgh+ijkl\\/mn==", token,
+    ]  # fmt: skip
+    mask = Mask(spellings([Secret(token)]))
+    out = mask.feed(" ".join(said).encode()) + mask.rest()
+    assert set(out) == set(b"* ")
 
 
 def test_an_answer_that_is_too_large_is_refused_by_its_length(
