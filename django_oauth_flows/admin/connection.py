@@ -21,11 +21,9 @@ from django.views.decorators.http import require_POST
 from django_oauth_flows.admin.columns import ConnectionColumns, is_renewable
 from django_oauth_flows.admin.connection_actions import ConnectionActions
 from django_oauth_flows.admin.filters import EndFilter, RequiredScopesFilter, StateFilter
-from django_oauth_flows.admin.import_form import ImportForm
 from django_oauth_flows.admin.paginating import NewestPaginator
 from django_oauth_flows.admin.rounds import SECONDS
 from django_oauth_flows.admin.searching import find
-from django_oauth_flows.admin.timeline import timeline
 from django_oauth_flows.models import Connection
 
 if TYPE_CHECKING:
@@ -152,7 +150,7 @@ class ConnectionAdmin(ConnectionColumns, ConnectionActions):
         if obj is not None:
             context["may_refresh"] = self.has_refresh_permission(request, obj) and is_renewable(obj)
             context["may_revoke"] = self.has_revoke_permission(request, obj) and obj.status != Connection.Status.REVOKED
-            context["timeline"] = timeline(obj)
+            context["timeline"] = _timeline(obj)
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     @non_atomic_requests
@@ -170,6 +168,8 @@ class ConnectionAdmin(ConnectionColumns, ConnectionActions):
     @method_decorator(sensitive_post_parameters("access_token", "token_secret", "refresh_token"))
     def import_view(self, request: HttpRequest) -> HttpResponse:
         """Store tokens that somebody has already."""
+        from django_oauth_flows.admin.import_form import ImportForm  # starting a site goes without it
+
         if not self.has_import_permission(request):
             raise PermissionDenied
         form = ImportForm(request.POST or None)
@@ -193,3 +193,9 @@ class ConnectionAdmin(ConnectionColumns, ConnectionActions):
         if work.title == self.revoking().title:
             self.message_user(request, *work.summary(Counter(outcome for _row, outcome in done)))
         return self.go_to("oauth_flows_connection_change", connection.pk)
+
+
+def _timeline(connection: Connection) -> Any:
+    from django_oauth_flows.admin.timeline import timeline  # starting a site goes without it
+
+    return timeline(connection)

@@ -14,7 +14,6 @@ from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 
-from django_oauth_flows.admin import provider_health
 from django_oauth_flows.admin.draining import delete_drained, goes_along, obstacles
 from django_oauth_flows.admin.provider_actions import ProviderActions
 from django_oauth_flows.admin.provider_columns import ProviderColumns
@@ -83,7 +82,7 @@ class ProviderAdmin(ProviderColumns, ProviderActions, ProviderTesting, ProviderD
         if form.instance._state.adding and not form.is_bound:
             form.instance.slug = form.get_initial_for_field(form.fields["slug"], "slug") or ""
         elif (provider := context.get("original")) is not None:
-            context["health"] = provider_health.health_of(provider)
+            context["health"] = _health(provider)
         context["tools_in_header"] = django.VERSION >= (6, 1)
         context["may_test"] = self.has_test_permission(request, context.get("original"))
         return super().render_change_form(request, context, *args, **kwargs)
@@ -163,6 +162,12 @@ class ProviderAdmin(ProviderColumns, ProviderActions, ProviderTesting, ProviderD
             extra_context = {**(extra_context or {}), **_picker().context(request), **self.discovery_context(request)}
         response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
         return response
+
+
+def _health(provider: Provider) -> Any:
+    from django_oauth_flows.admin import provider_health  # with its charts; starting a site goes without it
+
+    return provider_health.health_of(provider)
 
 
 def _picker() -> Any:

@@ -108,7 +108,7 @@ print(json.dumps(sorted(sys.modules)))
 """
     added = set(site(script, app=True)) - set(site(script, app=False))
     ours = {name for name in added if name.startswith("django_oauth_flows")}
-    assert len(ours) <= 70, sorted(ours)
+    assert len(ours) <= 62, sorted(ours)
     assert len(added - ours) <= 6, sorted(added - ours)
 
 
