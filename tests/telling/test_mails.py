@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import translation
 
 from django_oauth_flows import flows
-from django_oauth_flows.exceptions import ReauthorizationRequiredError
+from django_oauth_flows.exceptions import ReauthorizationRequiredError, TokenUnavailable
 from django_oauth_flows.models import Connection, Token
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import make_connection, shift_expiry, walk
@@ -135,19 +135,25 @@ def test_for_an_organisation_who_consented_is_told_as_long_as_they_may_act(
         assert f"http://testserver/oauth/?owner=auth.group%3A{team.pk}" in mail.outbox[0].body
 
 
-@pytest.mark.parametrize("who", ["no address", "the site itself"])
 def test_where_there_is_nobody_to_tell_the_log_says_so(
-    who: str, connection: Connection, user: User, provider: Provider, fake: FakeProvider, caplog: Any
+    connection: Connection, user: User, fake: FakeProvider, caplog: Any
 ) -> None:
-    if who == "no address":
-        type(user).objects.update(email="")
-        end(connection, fake)
-    else:
-        with flows.client_session(provider) as session:
-            assert session.get("/echo").ok
-        end(Connection.objects.get(grant_type="client_credentials"), fake)
+    type(user).objects.update(email="")
+    end(connection, fake)
     assert mail.outbox == []
     assert "oauth_flows.nobody_to_tell" in caplog.messages
+
+
+def test_a_grant_of_the_sites_own_does_not_end_by_a_refusal(provider: Provider, fake: FakeProvider) -> None:
+    with flows.client_session(provider) as session:
+        assert session.get("/echo").ok
+    own = Connection.objects.get()
+    shift_expiry(own, timedelta(seconds=-1))
+    fake.script("token", DEAD)
+    with pytest.raises(TokenUnavailable):
+        flows.access_token(own)
+    assert Connection.objects.get().status == "active"
+    assert mail.outbox == []
 
 
 @pytest.mark.parametrize("how", ["switched off", "no sender"])
