@@ -24,26 +24,16 @@ WITHOUT_WAITING = "set_config('synchronous_commit', 'off', true) = 'off'"
 
 
 class Update:
-    """An UPDATE: ``build`` returns the rows, and the columns with their new values; both may hold slots.
+    """An UPDATE: ``build`` returns the rows, and the columns with their new values; both may hold slots."""
 
-    ``is_expendable``: nothing is lost if a crash of the database undoes it, so where it is a transaction of its own,
-    nobody waits for the disk.
-    """
-
-    def __init__(
-        self, build: Callable[[], tuple[QuerySet[Any], Mapping[str, Any]]], *, is_expendable: bool = False
-    ) -> None:
+    def __init__(self, build: Callable[[], tuple[QuerySet[Any], Mapping[str, Any]]]) -> None:
         self._build = build
-        self._is_expendable = is_expendable
         self._written: dict[str, Written] = {}
 
     def run(self, *, using: str, **values: Any) -> int:
         """Run it; return how many rows it has changed."""
-        sql, params = self.bound(using=using, **values)
-        if self._is_expendable and _commits_alone(using):
-            sql = _conditional(sql, WITHOUT_WAITING)
         with mark_for_rollback_on_error(using), connections[using].cursor() as cursor:
-            cursor.execute(sql, params)
+            cursor.execute(*self.bound(using=using, **values))
             return int(cursor.rowcount)
 
     def bound(self, *, using: str, **values: Any) -> Bound:
@@ -64,7 +54,8 @@ class Insert(Generic[M]):
     """An INSERT of one new instance; ``fixed`` names columns whose value is an expression, the same every time.
 
     Columns at their default are written into the SQL, once for each set of columns that have another value: most of a
-    new row says nothing, and costs nothing. ``is_expendable``: as for :class:`Update`.
+    new row says nothing, and costs nothing. ``is_expendable``: nothing is lost if a crash of the database undoes it, so
+    where it is a transaction of its own, nobody waits for the disk.
     """
 
     def __init__(self, *, is_expendable: bool = False, **fixed: Any) -> None:

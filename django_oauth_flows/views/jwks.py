@@ -57,8 +57,9 @@ def _public_keys(provider: Provider) -> list[dict[str, str]]:
 def _algorithms(provider: Provider, dialect: Dialect) -> list[str]:
     """Return what the keys sign by, "" for the usual of their kind: assertions of clients and service accounts, requests."""
     signs, method = dialect.request_object_signing_alg, provider.token_endpoint_auth_method
-    asserts = method == Provider.AuthMethod.PRIVATE_KEY_JWT or (
-        (method == Provider.AuthMethod.NONE and not signs)
+    asserts = (
+        method == Provider.AuthMethod.PRIVATE_KEY_JWT
+        or (method == Provider.AuthMethod.NONE and not signs)  # what else would it have a key for
         or provider.connections.filter(grant_type=Connection.GrantType.JWT_BEARER).exists()
     )
     return [*([dialect.token_endpoint_auth_signing_alg] if asserts else ()), *([signs] if signs else ())]
