@@ -30,6 +30,7 @@ from django_oauth_flows.flows.binding import browser_cookie, check_binding, chec
 from django_oauth_flows.flows.completing import ended_on_error, fail, repeat, repeatable, settle
 from django_oauth_flows.flows.holding import holding_of
 from django_oauth_flows.flows.revoking import discard
+from django_oauth_flows.flows.speaking import asking
 from django_oauth_flows.flows.starting import described, make_room
 from django_oauth_flows.flows.values import Completion, Grant, PendingDevice, StartedDevice
 from django_oauth_flows.models import AuthorizationRequest, Provider
@@ -97,7 +98,8 @@ def start_device_authorization(
     make_room(user.pk, provider)  # before the provider is asked for anything
     began = time.monotonic()
     registration = provider.registration(request.parameters)
-    answer = _flow(registration).authorize_device(scopes=request.requested_scopes)
+    asked = asking(registration, details=None, reconnect=reconnect, extends=False)
+    answer = _flow(asked).authorize_device(scopes=request.requested_scopes)
     request.seal("dpop_key", new_key() if registration.dpop_bound_access_tokens else None)
     _remember(request, answer, elapsed=time.monotonic() - began)
     path = reverse("oauth_flows:device", args=[request.pk])

@@ -182,6 +182,8 @@ class OAuth2Flow:
         """Ask for a code that the user enters on another device. RFC 8628 §3.1."""
         registration, dialect = self.registration, self.registration.dialect
         asked = list(scope_parameters(scopes, registration.scope_separator, dialect).items())
+        if dialect.authorization_details:
+            asked.append((DETAILS, dialect.authorization_details))  # RFC 9396 §2
         return authorize_device(registration, scopes=asked, resources=_resources(dialect))
 
     def device_tokens(self, device_code: Secret, *, dpop_key: Secret | None = None) -> TokenResponse:

@@ -12,7 +12,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.exceptions import ScopeNotAllowed
 from django_oauth_flows.models import Connection, Token
 from django_oauth_flows.protocol.dialect import Dialect
-from django_oauth_flows.testing.factories import answer, consent, make_provider, walk
+from django_oauth_flows.testing.factories import answer, consent, make_connection, make_provider, walk
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -143,3 +143,19 @@ def test_nothing_is_asked_for_or_kept_where_the_dialect_knows_no_details(
 def test_the_schema_refuses(value: Any) -> None:
     with pytest.raises(ValueError, match="authorization_details"):
         Dialect.from_json(value)
+
+
+@pytest.mark.rfc("9396", "2")
+def test_a_code_for_another_device_is_asked_for_with_them_and_with_what_was_granted(
+    fake: FakeProvider, user: User
+) -> None:
+    details = {"authorization_details": [{"type": "pay"}], "authorization_details_types": ["look"]}
+    device = {"device_authorization_endpoint": f"{fake.url}/device", "offers_device_flow": True}
+    provider = make_provider(fake, dialect=details, **device)
+    flows.start_device_authorization(provider, user=user, session_auth_hash="hash")
+    connection = make_connection(provider, user, fake)
+    Token.objects.update(extra={"authorization_details": [{"type": "look"}]})
+    connection = Connection.objects.get(pk=connection.pk)
+    flows.start_device_authorization(provider, user=user, session_auth_hash="hash", reconnect=connection)
+    asked = [json.loads(request.form["authorization_details"]) for request in fake.received("device")]
+    assert asked == [[{"type": "pay"}], [{"type": "look"}]]
