@@ -164,7 +164,7 @@ DANGERS = {
     ),
     "endpoint_audience": (
         "oauth_flows.W060",
-        "signs client assertions for its token endpoint, which another provider's row could name as well",
+        "signs client assertions for another reader than its issuer, which another provider's row could name as well",
         'remove "client_assertion_audience" from its dialect, if the service takes its issuer as the audience',
     ),
     "unverified_id_tokens": (

@@ -60,13 +60,13 @@ def secrets_in_query(provider: Provider) -> bool:
 
 
 def signs_for_endpoint(provider: Provider) -> bool:
-    """Tell whether client assertions name the token endpoint, which another server can name as well, and not the issuer."""
+    """Tell whether client assertions name not the issuer but the token endpoint or a text, which other rows can name as well."""
     asserts = provider.token_endpoint_auth_method in (
         provider.AuthMethod.SECRET_JWT,
         provider.AuthMethod.PRIVATE_KEY_JWT,
     )
-    audience = provider.dialect.get("client_assertion_audience") if isinstance(provider.dialect, dict) else None
-    return asserts and audience == "token_endpoint"
+    dialect = provider.dialect if isinstance(provider.dialect, dict) else {}
+    return asserts and dialect.get("client_assertion_audience", "issuer") != "issuer"
 
 
 def dialect_problems(provider: Provider) -> Iterator[tuple[str, StrOrPromise]]:

@@ -24,7 +24,7 @@ LIFETIME = 60
 def client_assertion(registration: ClientRegistration) -> str:
     """Return a fresh assertion for this server alone: its audience is the issuer, wherever the request goes.
 
-    The dialect may name the token endpoint instead, for servers that want no other. A server that names another's token endpoint as its own could otherwise have us sign what the other one accepts.
+    The dialect may name the token endpoint or a text instead, for servers that want no other. A server that names another's token endpoint as its own could otherwise have us sign what the other one accepts.
     Raises :class:`ConfigurationError`: ``provider_misconfigured`` without an issuer, ``private_key_missing``,
     ``private_key_invalid``, ``client_secret_missing``.
     """
@@ -32,6 +32,7 @@ def client_assertion(registration: ClientRegistration) -> str:
     from django_oauth_flows.protocol.keys import sign_jwt, sign_jwt_with_secret
 
     claims = _claims(registration, audience=_audience(registration))
+    claims["iss"] = registration.dialect.client_assertion_issuer or registration.client_id
     if registration.token_endpoint_auth_method == "client_secret_jwt":
         if registration.client_secret is None:
             raise ConfigurationError(
@@ -40,8 +41,9 @@ def client_assertion(registration: ClientRegistration) -> str:
                 hint="Enter the client secret in the admin.",
             )
         return sign_jwt_with_secret(registration.client_secret, claims)
-    algorithm = registration.dialect.token_endpoint_auth_signing_alg
-    return sign_jwt(_private_key(registration), claims, algorithm=algorithm)
+    dialect = registration.dialect
+    algorithm, key_id = dialect.token_endpoint_auth_signing_alg, dialect.assertion_key_id
+    return sign_jwt(_private_key(registration), claims, algorithm=algorithm, key_id=key_id)
 
 
 def grant_assertion(registration: ClientRegistration, *, scopes: Sequence[str], subject: str = "") -> str:
@@ -75,9 +77,10 @@ def _private_key(registration: ClientRegistration) -> Secret:
 
 
 def _audience(registration: ClientRegistration) -> str:
-    if registration.dialect.client_assertion_audience == "token_endpoint":
+    audience = registration.dialect.client_assertion_audience
+    if audience == "token_endpoint":
         return registration.server.token_endpoint
-    return _issuer(registration)
+    return _issuer(registration) if audience == "issuer" else audience
 
 
 def _issuer(registration: ClientRegistration) -> str:

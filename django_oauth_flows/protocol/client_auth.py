@@ -25,8 +25,7 @@ def authenticate_client(registration: ClientRegistration) -> tuple[dict[str, str
     if registration.token_endpoint_auth_method in WITH_CERTIFICATE:
         return {}, _shown(registration)
     if registration.token_endpoint_auth_method in ("private_key_jwt", "client_secret_jwt"):
-        assertion = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client_assertion(registration)}
-        return {}, {"client_id": registration.client_id, **assertion}
+        return {}, {"client_id": registration.client_id, **_asserted(registration)}
     if not registration.client_secret:
         raise ConfigurationError(
             f"Provider {registration.name} has no client secret.",
@@ -40,6 +39,13 @@ def authenticate_client(registration: ClientRegistration) -> tuple[dict[str, str
         pair = expand(template, {"client_id": registration.client_id, "client_secret": secret})
         return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, {}
     return {"Authorization": basic(registration.client_id, secret, raw=registration.dialect.raw_basic_auth)}, {}
+
+
+def _asserted(registration: ClientRegistration) -> dict[str, str]:
+    """Return a fresh assertion, with its type unless it is sent as if it were a secret. RFC 7523 §2.2."""
+    if registration.dialect.client_assertion_parameter == "client_secret":
+        return {"client_secret": client_assertion(registration)}
+    return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": client_assertion(registration)}
 
 
 def _shown(registration: ClientRegistration) -> dict[str, str]:

@@ -168,10 +168,17 @@ class Dialect:
     token_endpoint_auth_signing_alg: str = _key(
         "", read.one_of("", *SIGNING), 'What assertions are signed with, such as `PS256`; "": as the private key\'s kind has it.',
     )  # fmt: skip
-    client_assertion_audience: Literal["issuer", "token_endpoint"] = _key(
-        "issuer", read.one_of("issuer", "token_endpoint"),
-        "Whom assertions name as their reader (`aud`). With `token_endpoint`, for servers that want no other, another "
-        "server's row that names the same endpoint could have us sign for this one.",
+    client_assertion_audience: str = _key(
+        "issuer", read.audience,
+        "Whom assertions name as their reader (`aud`): `issuer`, or, for servers that want no other, `token_endpoint` or a text "
+        "of theirs that begins with https. Another server's row that names the same could have us sign for this one.",
+    )  # fmt: skip
+    client_assertion_issuer: str = _key(
+        "", read.template(), "Who assertions say that they are from (`iss`), where that is not the client, such as `{team_id}`.",
+    )  # fmt: skip
+    client_assertion_parameter: Literal["client_assertion", "client_secret"] = _key(
+        "client_assertion", read.one_of("client_assertion", "client_secret"),
+        "`client_secret` sends the assertion as if it were a secret, without a type.",
     )  # fmt: skip
     second_exchange: SecondExchange | None = _key(
         None, _second_exchange, "A request that swaps the code's token for a long-lived one at once: an object.",
@@ -185,7 +192,7 @@ class Dialect:
         (), read.claims, 'Further claims of an assertion, such as `box_sub_type`; "" leaves `sub` or `scope` out.',
     )  # fmt: skip
     assertion_key_id: str = _key(
-        "", read.template(), "What the service calls the key that signs assertions (`kid`); otherwise, its thumbprint.",
+        "", read.template(), "What the service calls the key that signs assertions of either kind (`kid`); otherwise, its thumbprint.",
     )  # fmt: skip
 
     # The token response
@@ -352,8 +359,9 @@ class Dialect:
         for name in _PAIRS:
             if any("{" in text for _, text in getattr(self, name)):
                 changes[name] = tuple((key, fill(text, values)) for key, text in getattr(self, name))
-        if "{" in self.refresh_endpoint:
-            changes["refresh_endpoint"] = fill(self.refresh_endpoint, values)
+        for name in _TEXTS:
+            if "{" in getattr(self, name):
+                changes[name] = fill(getattr(self, name), values)
         if any("{" in url for _, url in self.mtls_endpoint_aliases):
             changes["mtls_endpoint_aliases"] = tuple(
                 (name, fill(url, values)) for name, url in self.mtls_endpoint_aliases
@@ -400,7 +408,8 @@ class Dialect:
     @property
     def templates(self) -> tuple[str, ...]:
         """Return every text that may hold placeholders."""
-        return (*self.endpoints.values(), *(text for name in _PAIRS for _, text in getattr(self, name)))
+        texts = (getattr(self, name) for name in _TEXTS if name not in ENDPOINT_KEYS)
+        return (*self.endpoints.values(), *texts, *(text for name in _PAIRS for _, text in getattr(self, name)))
 
 
 _PAIRS = (
@@ -408,6 +417,9 @@ _PAIRS = (
     "api_parameters", "userinfo_parameters", "userinfo_headers", "temporary_parameters",
 )  # fmt: skip
 """Keys whose values may hold placeholders."""
+
+_TEXTS = ("refresh_endpoint", "client_assertion_issuer", "assertion_key_id")
+"""Keys of one text that may hold placeholders."""
 
 
 _OF_THE_RFC = Dialect()

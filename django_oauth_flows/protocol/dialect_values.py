@@ -22,6 +22,7 @@ Paths = tuple[tuple[str, tuple[str, ...]], ...]
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _NAME = re.compile(r"[\x21-\x7e]{1,100}")
+_AUDIENCE = re.compile(r"https://[\x21-\x7a\x7c\x7e]+")
 _FRAGMENT = re.compile(r"[A-Za-z0-9/_.\-]{1,200}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/\-]{0,199}")
 _PATHS = re.compile(r"\{[^{}]+\}")
@@ -184,6 +185,14 @@ def labels(key: str, value: Any) -> Pairs:
     if any(len(text) > MAX_LABEL for text in value.values()):
         raise ValueError(f"{key!r}: a text may have {MAX_LABEL} characters")
     return tuple(value.items())
+
+
+def audience(key: str, value: Any) -> str:
+    """Read whom an assertion is for: a word, or what the server is called, which is never another's address by accident."""
+    known = value in ("issuer", "token_endpoint")
+    if not known and not (isinstance(value, str) and _AUDIENCE.fullmatch(value) and len(value) <= MAX_TEXT):
+        raise ValueError(f"{key!r} must be 'issuer', 'token_endpoint', or begin with https://")
+    return str(value)
 
 
 def claims(key: str, value: Any) -> Pairs:

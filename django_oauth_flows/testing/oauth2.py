@@ -91,6 +91,7 @@ class OAuth2Server:
         self.public = False
         self.signing = ClientSigning()  # what client assertions and request objects are verified with
         self.audience = url  # whom assertions must name as their reader
+        self.assertion_issuer = ""  # who client assertions must say that they are from, if not the client
         self.assertion_audience = ""  # whom assertions that are grants must be for, if not the issuer
         self._assertions: set[str] = set()
         self.client_certificate = b""  # as DER: what the client has to show instead of anything else, RFC 8705
@@ -288,11 +289,12 @@ class OAuth2Server:
 
     def _asserts(self, form: dict[str, str]) -> bool:
         """Verify a client assertion: made by the client, for this issuer alone, for once, and for a minute. RFC 7523 §3."""
-        claims = self._claims(form["client_assertion"], audience=self.audience)
+        issuer = self.assertion_issuer or self.client_id
+        claims = self._claims(form["client_assertion"], audience=self.audience, issuer=issuer)
         known = form.get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
         return claims is not None and known and claims["sub"] == self.client_id == form.get("client_id")
 
-    def _claims(self, assertion: str, *, audience: str) -> dict[str, Any] | None:
+    def _claims(self, assertion: str, *, audience: str, issuer: str) -> dict[str, Any] | None:
         """Return the claims of an assertion that the client has made for ``audience`` alone, for once; None for another."""
         import jwt
 
@@ -300,7 +302,7 @@ class OAuth2Server:
             claims = self.signing.claims(
                 assertion,
                 audience=audience,
-                issuer=self.client_id,
+                issuer=issuer,
                 secret=self.client_secret,
                 require=["iss", "sub", "aud", "jti", "iat", "exp"],
             )
@@ -347,7 +349,8 @@ class OAuth2Server:
 
     def _by_assertion(self, form: dict[str, str], key: str) -> Answer:
         """Answer an assertion of the client that is signed with its key. RFC 7523 §3.1."""
-        claims = self._claims(form.get("assertion", ""), audience=self.assertion_audience or self.issuer)
+        audience = self.assertion_audience or self.issuer
+        claims = self._claims(form.get("assertion", ""), audience=audience, issuer=self.client_id)
         if claims is None or self.client_jwk is None:
             return Answer(400, {"error": "invalid_grant"})
         grant = FakeGrant(str(claims.get("scope", "")), str(claims["sub"]), jkt=key)

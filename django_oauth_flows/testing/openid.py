@@ -79,6 +79,7 @@ class OpenIDServer:
         self.shared_secret = ""  # signs with HS256 instead
         self.signs_userinfo = False
         self.issues_id_tokens = True
+        self.always_issues_id_tokens = False  # without the scope openid as well
         self.change_claims: Callable[[Claims], None] = _nothing
         self.change_refreshed: Callable[[Claims], None] = _nothing
         self.change_header: Callable[[Claims], None] = _nothing
@@ -128,8 +129,9 @@ class OpenIDServer:
         return Answer(200, {"keys": [key.public() for key in self.keys]} if self.published is None else self.published)
 
     def id_token(self, grant: FakeGrant, access_token: str, code: str) -> str | None:
-        """Return the ID token that goes with an access token; None for a grant without ``openid``."""
-        if "openid" not in grant.scopes.split() or not self.issues_id_tokens:
+        """Return the ID token that goes with an access token; None for a grant without ``openid``, as a rule."""
+        is_asked = self.always_issues_id_tokens or "openid" in grant.scopes.split()
+        if not is_asked or not self.issues_id_tokens:
             return None
         now = int(time.time())
         claims: Claims = {

@@ -21,6 +21,7 @@ URLS = {
     "device_authorization_endpoint": "device",
     "revocation_endpoint": "revoke",
     "userinfo_endpoint": "userinfo",
+    "jwks_uri": "jwks",
 }
 """Columns with an address, and what the fake calls the endpoint."""
 

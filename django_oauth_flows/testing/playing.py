@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
+from django_oauth_flows.protocol.assertions import ASSERTION_TYPE
 from django_oauth_flows.testing.documents import as_xml, expiry, put
 from django_oauth_flows.testing.faults import Answer
 from django_oauth_flows.testing.oauth2 import form_post
@@ -42,6 +43,7 @@ class Player(Played):
         server.public = self._auth == "none"
         server.code_challenge_method = columns.get("code_challenge_method", "S256")
         server.issues_refresh_tokens = not self.dialect.refreshes_with_access_token
+        fake.openid.always_issues_id_tokens = columns.get("identity_source") == "id_token"
 
     def answer(self, request: Received) -> Answer:
         """Answer a request in the dialect."""
@@ -56,6 +58,7 @@ class Player(Played):
             "temporary": self._token1,
             "revoke": self._fake.oauth1.revoke if self.oauth1 else self._revoke,
             "userinfo": self._userinfo,
+            "jwks": self._fake.openid.jwks,
             "api": self._api,
         }
         try:
@@ -186,7 +189,11 @@ class Player(Played):
             _demand(given == "Basic " + base64.b64encode(pair.encode()).decode(), "basic authentication")
             _demand("client_secret" not in plain, "two authentications")
         elif self._auth in ("private_key_jwt", "client_secret_jwt"):
-            _demand(not given and "client_assertion" in plain, "client_assertion")  # the server verifies it
+            place = self.dialect.client_assertion_parameter
+            _demand(not given and place in plain, place)  # the server verifies it
+            if place == "client_secret":
+                _demand("client_assertion_type" not in plain, "client_assertion_type")
+                plain |= {"client_assertion": plain.pop(place), "client_assertion_type": ASSERTION_TYPE}
             return headers
         else:
             _demand(not given and plain.get("client_id") == server.client_id, "client_id")

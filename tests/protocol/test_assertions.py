@@ -16,6 +16,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.admin.provider_form import ProviderForm
 from django_oauth_flows.exceptions import ConfigurationError, TokenEndpointError
 from django_oauth_flows.protocol.client_auth import authenticate_client
+from django_oauth_flows.protocol.dialect import Dialect
 from django_oauth_flows.protocol.introspection import introspected
 from django_oauth_flows.protocol.keys import public_jwk, sign_jwt, thumbprint
 from django_oauth_flows.protocol.oauth2 import OAuth2Flow
@@ -131,6 +132,29 @@ def test_at_every_other_endpoint_it_is_for_the_same_issuer(fake: FakeProvider, r
     for form in sent:
         claims = jwt.decode(form["client_assertion"], options={"verify_signature": False})
         assert (claims["aud"], form["client_id"]) == (fake.url, fake.oauth2.client_id)
+
+
+def test_an_assertion_is_from_whom_and_for_whom_the_dialect_says_and_may_stand_in_a_secrets_place(
+    fake: FakeProvider, register: Any
+) -> None:
+    key = pem(KINDS["ES256"]())
+    dialect = Dialect.from_json(
+        {
+            "client_assertion_parameter": "client_secret",
+            "client_assertion_audience": "https://service.example",
+            "client_assertion_issuer": "{team_id}",
+            "assertion_key_id": "{key_id}",
+        }
+    ).filled({"team_id": "TEAM", "key_id": "KEY"})
+    registration = register(fake, token_endpoint_auth_method="private_key_jwt", private_key=key, dialect=dialect)
+    with pytest.raises(TokenEndpointError):  # the fake takes no assertion for a secret unless it plays such a server
+        OAuth2Flow(registration).client_credentials(scopes=["read"])
+    (sent,) = fake.received("token")
+    assert not {"client_assertion", "client_assertion_type"} & set(sent.form)
+    assertion = sent.form["client_secret"]
+    claims = jwt.decode(assertion, jwt.PyJWK(public_jwk(key)).key, ["ES256"], audience="https://service.example")
+    assert (claims["iss"], claims["sub"]) == ("TEAM", fake.oauth2.client_id)
+    assert jwt.get_unverified_header(assertion)["kid"] == "KEY"
 
 
 @pytest.mark.security("T17")

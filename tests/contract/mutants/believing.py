@@ -163,7 +163,7 @@ BELIEVING = (
     ),
     mutant(
         "T17", "an assertion is for the issuer, wherever it goes", "protocol/assertions.py",
-        'if registration.dialect.client_assertion_audience == "token_endpoint":', "if True:",
+        'if audience == "token_endpoint":', "if True:",
         ASSERTIONS + "test_an_assertion_is_for_the_issuer_alone_short_lived_and_made_anew",
         ASSERTIONS + "test_a_foreign_token_endpoint_does_not_change_whom_an_assertion_is_for",
     ),
