@@ -36,6 +36,7 @@ def registration(
     values = {**parameters, **provider.parameters}
     with _misconfiguration(provider):
         endpoints = {name: fill(getattr(provider, name), values) for name in ENDPOINTS}
+        issuer = fill(provider.issuer, values)
         api_base_url = fill(provider.api_base_url, values)
         api_hosts = tuple(fill(host, values) for host in provider.api_hosts)
         dialect = Dialect.from_json(provider.dialect).filled(values)
@@ -51,7 +52,7 @@ def registration(
         server=ServerMetadata(
             **endpoints,
             refresh_endpoint=dialect.refresh_endpoint,
-            issuer=provider.issuer,
+            issuer=issuer,
             authorization_response_iss_parameter_supported=provider.authorization_response_iss_parameter_supported,
         ),
         client_id=provider.client_id,
