@@ -27,7 +27,7 @@ CREDENTIALED = (
 UNLESS_TOLD_OTHERWISE = "client_secret_post"
 """How the clients that entries are compiled from authenticate where they say nothing of it."""
 
-ADDRESSES = ("authorization_endpoint", *CREDENTIALED)
+ADDRESSES = ("authorization_endpoint", *CREDENTIALED, "jwks_uri")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ class Preset:
     temporary_credential_endpoint: str = ""
     revocation_endpoint: str = ""
     userinfo_endpoint: str = ""
+    jwks_uri: str = ""
     device_authorization_endpoint: str = ""
     identity_source: str = ""
     subject_path: str = ""
@@ -108,6 +109,8 @@ class Preset:
     console_url: str = ""
     account_url: str = ""
     token_endpoint_auth_method: str = ""
+    tls_client_certificate_bound_access_tokens: bool | None = None
+    response_mode: str = ""
     scopes: tuple[str, ...] = ()
     scope_separator: str = ""
     signature_method: str = ""
@@ -202,12 +205,14 @@ COLUMNS = (
     "device_authorization_endpoint",
     "identity_source",
     "issuer",
+    "jwks_uri",
     "label_path",
     "name",
     "protocol",
     "realm",
     "refresh_token_idle_lifetime",
     "refresh_token_lifetime",
+    "response_mode",
     "reuse_grace",
     "revocation_effect",
     "revocation_endpoint",
@@ -218,6 +223,7 @@ COLUMNS = (
     "signature_placement",
     "subject_path",
     "temporary_credential_endpoint",
+    "tls_client_certificate_bound_access_tokens",
     "token_endpoint",
     "token_endpoint_auth_method",
     "tokens_per_user",
@@ -252,6 +258,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "grant_types": reader.texts,
     "identity_source": reader.text,
     "issuer": reader.address,
+    "jwks_uri": reader.address,
     "label_path": reader.text,
     "name": reader.text,
     "notes": reader.texts,
@@ -264,6 +271,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "refresh_scope": reader.text,
     "refresh_token_idle_lifetime": reader.seconds,
     "refresh_token_lifetime": reader.seconds,
+    "response_mode": reader.one_of("query", "form_post"),
     "reuse_grace": reader.seconds,
     "revocation": reader.one_of("endpoint", "none", "unknown"),
     "revocation_effect": reader.one_of("token", "grant"),
@@ -277,6 +285,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "status": reader.one_of("live", "unverified", "legacy"),
     "subject_path": reader.text,
     "temporary_credential_endpoint": reader.address,
+    "tls_client_certificate_bound_access_tokens": reader.boolean,
     "token_endpoint": reader.address,
     "token_endpoint_auth_method": reader.text,
     "tokens_per_user": reader.seconds,
@@ -293,6 +302,8 @@ def _check(preset: Preset) -> None:
         raise ValueError("'revocation' is \"endpoint\" where 'revocation_endpoint' is given, and only there")
     if preset.identity_source == "userinfo" and not preset.userinfo_endpoint and not preset.is_discovered:
         raise ValueError("'identity_source' needs a 'userinfo_endpoint'")
+    if preset.identity_source == "id_token" and not (preset.issuer and preset.jwks_uri):
+        raise ValueError("'identity_source' needs an 'issuer' and a 'jwks_uri'")
     if unexplained := {p.name for p in preset.parameters} - set(preset.placeholders()):
         raise ValueError(f"'parameters' explains {min(unexplained)!r}, which is in no address")
     if unknown := {name for name, _ in preset.chosen} - {known.name for known in fields(Preset)}:

@@ -14,6 +14,7 @@ import pytest
 from django_oauth_flows import catalogue
 from django_oauth_flows.catalogue import reading
 from django_oauth_flows.catalogue.preset import ADDRESSES, COLUMNS, READERS, Preset
+from django_oauth_flows.models import Provider
 from django_oauth_flows.protocol.dialect import Dialect
 from django_oauth_flows.protocol.placeholders import is_value, placeholders, runtime_names
 
@@ -117,6 +118,9 @@ def test_entries_of_both_protocols_and_both_grants_are_shipped() -> None:
         ({"parameters": {"shop": {"help": "The shop"}}}, "explains 'shop'"),
         ({"parameters": {"shop": {"regex": "x"}}}, "unknown key 'regex'"),
         ({"identity_source": "userinfo"}, "needs a 'userinfo_endpoint'"),
+        ({"identity_source": "id_token", "issuer": "https://service.example"}, "needs an 'issuer' and a 'jwks_uri'"),
+        ({"response_mode": "fragment"}, "none of query, form_post"),
+        ({"dialect": {"client_assertion_audience": "the service"}}, "or begin with https://"),
         ({"access_token_lifetime": "3600"}, "no whole number"),
         ({"rotates_refresh_token": "yes"}, "neither true nor false"),
         ({"scopes": "read"}, "is no list"),
@@ -201,6 +205,12 @@ def test_a_placeholder_that_decides_the_domain_is_for_staff() -> None:
     shop, gitea = catalogue.find("shopify"), catalogue.find("gitea")
     assert (shop.placeholders()[0], shop.staff_parameters()) == ("shop", ())
     assert gitea.staff_parameters() == ("host",)
+
+
+def test_the_issuer_of_a_tenant_is_filled_in_like_its_addresses() -> None:
+    values = {"tenant": "contoso", "policy": "b2c_1_in", "tenant_id": "a1b2c3d4-e5f6-47a8-9b0c-d1234567890f"}
+    registration = Provider.from_preset("azure-ad-b2c", client_id="x", parameters=values).registration()
+    assert registration.server.issuer == f"https://contoso.b2clogin.com/{values['tenant_id']}/v2.0/"
 
 
 def test_columns_hold_what_is_known_and_nothing_else() -> None:

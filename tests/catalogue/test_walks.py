@@ -6,9 +6,11 @@ import ssl
 from collections import defaultdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 import trustme
+from django.test import Client
 
 from django_oauth_flows import catalogue, flows
 from django_oauth_flows.exceptions import ConnectionUnusable
@@ -17,13 +19,15 @@ from django_oauth_flows.forms import open_parameters
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import FakeProvider
-from django_oauth_flows.testing.factories import shift_expiry, walk
+from django_oauth_flows.testing.factories import posted_form, shift_expiry, walk
+from django_oauth_flows.testing.openid import new_key
+from tests.protocol.test_assertions import pem
+from tests.protocol.test_certificates import pem_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from django.contrib.auth.models import User
-    from django.test import Client
 
     from django_oauth_flows.catalogue import Preset
 
@@ -39,8 +43,8 @@ def test_every_entry_is_walked_through(initial: str, fake: FakeProvider, client:
     client.force_login(user)
     stumbled = {}
     for slug in INITIALS[initial]:
-        if catalogue.find(slug).signature_method == Provider.SignatureMethod.PLAINTEXT:
-            continue  # over TLS, below
+        if _needs_tls(catalogue.find(slug)):
+            continue  # below
         fake.requests.clear()
         try:
             _walk(catalogue.find(slug), fake, client)
@@ -49,18 +53,26 @@ def test_every_entry_is_walked_through(initial: str, fake: FakeProvider, client:
     assert not stumbled, "\n".join(f"{slug}: {what}" for slug, what in stumbled.items())
 
 
-def test_an_entry_whose_signature_is_the_secret_itself_is_walked_over_tls(
+def test_an_entry_whose_secret_or_certificate_tls_carries_is_walked_over_it(
     client: Client, user: User, tmp_path: Path
 ) -> None:
     client.force_login(user)
-    slugs = [p.slug for p in catalogue.presets() if p.signature_method == Provider.SignatureMethod.PLAINTEXT]
-    assert slugs
+    presets = [preset for preset in catalogue.presets() if _needs_tls(preset)]
+    assert {preset.slug for preset in presets} >= {"smugmug", "adp"}
     authority, context = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate = pem_of(authority.issue_cert("client.example"))
+    context.verify_mode = ssl.CERT_OPTIONAL
     with FakeProvider(tls=context) as fake:
-        for slug in slugs:
-            _walk(catalogue.find(slug), fake, client, ca_bundle=str(tmp_path / "ca.pem"))
+        for preset in presets:
+            shows = preset.tls_client_certificate_bound_access_tokens
+            fake.requests.clear()
+            _walk(preset, fake, client, ca_bundle=str(tmp_path / "ca.pem"), certificate=certificate if shows else None)
+            assert all(bool(r.certificate) == bool(shows) for e in ("token", "api") for r in fake.received(e)), (
+                preset.slug
+            )
 
 
 def test_entries_that_give_out_codes_for_other_devices_are_connected_by_one(
@@ -82,14 +94,23 @@ def test_entries_that_give_out_codes_for_other_devices_are_connected_by_one(
         _call(connection)
 
 
-def _walk(preset: Preset, fake: FakeProvider, client: Client, *, ca_bundle: str = "") -> None:
+def _needs_tls(preset: Preset) -> bool:
+    return preset.signature_method == "PLAINTEXT" or bool(preset.tls_client_certificate_bound_access_tokens)
+
+
+def _walk(
+    preset: Preset, fake: FakeProvider, client: Client, *, ca_bundle: str = "", certificate: Secret | None = None
+) -> None:
     provider = _provider(preset, fake, ca_bundle=ca_bundle)
+    if certificate is not None:
+        provider.seal("client_certificate", certificate)
+        provider.save()
     if preset.grant_types == ("client_credentials",):
         with flows.client_session(provider) as http:
             assert http.get("echo").ok, "the call of a client"
         return
     form = {f"parameter-{name}": _value(preset, name) for name in open_parameters(provider)}
-    answer = walk(client, provider, **form)
+    answer = _walked(client, provider, form)
     assert answer.status_code == 303, f"the callback was answered with {answer.status_code}"
     connection = Connection.objects.get(provider=provider)
     assert fake.played is not None
@@ -100,6 +121,16 @@ def _walk(preset: Preset, fake: FakeProvider, client: Client, *, ca_bundle: str 
         assert flows.refresh(connection).refreshed, "refresh"
         _call(connection)
     _revoke(connection)
+
+
+def _walked(client: Client, provider: Provider, form: dict[str, str]) -> Any:
+    """Connect; an answer that is posted comes without a cookie, and waits for the browser that started."""
+    if provider.response_mode != Provider.ResponseMode.FORM_POST:
+        return walk(client, provider, **form)
+    started: Any = client.post(f"/oauth/connect/{provider.slug}/", form)
+    action, fields = posted_form(started["Location"])
+    page = Client().post(urlsplit(action).path, urlencode(fields), content_type="application/x-www-form-urlencoded")
+    return client.get(page["Refresh"].removeprefix("0; url="))
 
 
 def _provider(preset: Preset, fake: FakeProvider, *, ca_bundle: str) -> Provider:
@@ -124,8 +155,24 @@ def _provider(preset: Preset, fake: FakeProvider, *, ca_bundle: str) -> Provider
     if row.token_endpoint_auth_method != Provider.AuthMethod.NONE:
         row.seal("client_secret", Secret(server.client_secret))
     row.issuer, row.ca_bundle = "", ca_bundle
+    if row.identity_source == Provider.IdentitySource.ID_TOKEN:
+        row.issuer = fake.url
+    if row.token_endpoint_auth_method == Provider.AuthMethod.PRIVATE_KEY_JWT:
+        _sign(row, fake)
     row.save()
     return row
+
+
+def _sign(row: Provider, fake: FakeProvider) -> None:
+    """Give the client a key, and let the fake expect what the entry says of assertions."""
+    signing, server = new_key(7, "ES256"), fake.oauth2
+    row.seal("private_key", pem(signing.private))
+    server.signing.jwk = signing.public()
+    registration = row.registration(dict.fromkeys(open_parameters(row), "x"))
+    audience = registration.dialect.client_assertion_audience
+    named = {"issuer": fake.url, "token_endpoint": registration.server.token_endpoint}
+    server.audience = named.get(audience, audience)
+    server.assertion_issuer = registration.dialect.client_assertion_issuer
 
 
 SAMPLES = ("x1", "12345", "0123456789", "AN0123", "00000000-0000-0000-0000-000000000000")

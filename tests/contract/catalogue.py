@@ -46,6 +46,9 @@ KNOBS: tuple[Knob, ...] = (
     ("discovery from the issuer alone", lambda p, d: p.is_discovered),
     ("secret in the Authorization header", lambda p, d: p.token_endpoint_auth_method == "client_secret_basic"),
     ("no secret", lambda p, d: p.token_endpoint_auth_method == "none"),
+    ("assertion signed with a private key", lambda p, d: p.token_endpoint_auth_method == "private_key_jwt"),
+    ("assertion for, from or sent as something else", lambda p, d: _asserts_otherwise(d)),
+    ("client certificate", lambda p, d: bool(p.tls_client_certificate_bound_access_tokens)),
     ("scope separator", lambda p, d: bool(p.scope_separator)),
     ("PKCE off", lambda p, d: p.pkce == "off"),
     ("constant authorization parameters", lambda p, d: bool(d.authorization_parameters)),
@@ -55,6 +58,7 @@ KNOBS: tuple[Knob, ...] = (
     ("second scope parameter", lambda p, d: bool(d.second_scope_parameter)),
     ("unquoted, fragment or route", lambda p, d: bool(d.unquoted_parameters or d.authorization_fragment or d.authorization_route)),
     ("state in the redirect URI", lambda p, d: d.state_in_redirect_uri),
+    ("posted callback", lambda p, d: p.response_mode == "form_post"),
     ("code under another name", lambda p, d: d.callback_code_parameter != "code"),
     ("kept callback parameters", lambda p, d: bool(d.kept_callback_parameters)),
     ("token request by GET or in the query", lambda p, d: d.token_request_method == "GET" or d.token_request_format == "query"),
@@ -77,6 +81,12 @@ KNOBS: tuple[Knob, ...] = (
     ("OAuth 1.0a signature", lambda p, d: bool(p.signature_method)),
 )  # fmt: skip
 """What a provider must be able to say to connect and to refresh → whether an entry needs it."""
+
+
+def _asserts_otherwise(dialect: Dialect) -> bool:
+    usual = Dialect()
+    names = ("client_assertion_audience", "client_assertion_issuer", "client_assertion_parameter", "assertion_key_id")
+    return any(getattr(dialect, name) != getattr(usual, name) for name in names)
 
 
 def render() -> str:
@@ -124,9 +134,9 @@ def _coverage(presets: list[Preset], left_out: dict[str, str]) -> list[str]:
         "## Coverage",
         "",
         (
-            f"Of {living} services that are not known to have ended, {len(presets)} are entries, all expressed by data alone, without a "
-            f"quirk. {unsettled} more could be, if it were known which of their addresses are right. That is "
-            f"{_percent(len(presets) + unsettled, living)}; the remaining {len(left_out) - unsettled} are listed at the end with the reason."
+            f"Of {living} services that are not known to have ended, {len(presets)} ({_percent(len(presets), living)}) are entries, all "
+            f"expressed by data alone, without a quirk. {unsettled} more could be, if it were known which of their addresses are right: "
+            f"{_percent(len(presets) + unsettled, living)} can be expressed. Every one that is no entry is listed at the end with the reason."
         ),
         "",
         "| what a provider must be able to say | entries that need it | with this and all above | of all entries |",
