@@ -207,5 +207,7 @@ def _of_the_source(provider: Provider) -> Iterator[Fact]:
 
 
 def _name_of(provider: Provider, column: str) -> str:
+    if "." in column:
+        return column  # of the dialect, which is edited by these names
     field: Any = provider._meta.get_field(column)
     return str(field.verbose_name)

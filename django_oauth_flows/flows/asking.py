@@ -11,11 +11,9 @@ from django_oauth_flows.exceptions import (
     DecryptionError,
     OAuthFlowsError,
     OutcomeUnknown,
-    TokenEndpointError,
 )
 from django_oauth_flows.failpoints import Failpoint, reach
-from django_oauth_flows.flows.history import logger
-from django_oauth_flows.flows.policy import Verdict, judge
+from django_oauth_flows.flows.either_secret import with_either_secret
 from django_oauth_flows.models import Connection
 from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.oauth2 import OAuth2Flow
@@ -74,17 +72,15 @@ def provider_changed() -> ConfigurationError:
 
 
 def _as_either_client(snapshot: Snapshot, registration: ClientRegistration, *, deadline: float) -> TokenResponse:
-    """Ask with the client's secret; if the client is refused, with the one from before its change, while that lives."""
-    try:
-        return _request(snapshot, registration, seconds=deadline - time.monotonic())
-    except TokenEndpointError as error:
-        remaining = deadline - time.monotonic()
-        is_refused = judge(error, registration.dialect) is Verdict.CLIENT
-        if not is_refused or registration.second_client_secret is None or remaining < SHORTEST_REQUEST:
-            raise
-    logger.warning("oauth_flows.second_secret_used", extra={"provider": str(snapshot.provider.pk)})
-    before = replace(registration, client_secret=registration.second_client_secret)
-    return _request(snapshot, before, seconds=remaining)
+    def left() -> float:
+        return deadline - time.monotonic()
+
+    return with_either_secret(
+        snapshot.provider,
+        registration,
+        lambda client: _request(snapshot, client, seconds=left()),
+        may_repeat=lambda: left() >= SHORTEST_REQUEST,
+    )
 
 
 def _request(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float) -> TokenResponse:

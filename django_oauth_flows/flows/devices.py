@@ -28,6 +28,7 @@ from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.binding import browser_cookie, check_binding, check_standing
 from django_oauth_flows.flows.completing import ended_on_error, fail, repeat, repeatable, settle
+from django_oauth_flows.flows.either_secret import with_either_secret
 from django_oauth_flows.flows.holding import holding_of
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.speaking import asking
@@ -99,7 +100,9 @@ def start_device_authorization(
     began = time.monotonic()
     registration = provider.registration(request.parameters)
     asked = asking(registration, details=None, reconnect=reconnect, extends=False)
-    answer = _flow(asked).authorize_device(scopes=request.requested_scopes)
+    answer = with_either_secret(
+        provider, asked, lambda client: _flow(client).authorize_device(scopes=request.requested_scopes)
+    )
     request.seal("dpop_key", new_key() if registration.dpop_bound_access_tokens else None)
     _remember(request, answer, elapsed=time.monotonic() - began)
     path = reverse("oauth_flows:device", args=[request.pk])
@@ -205,8 +208,12 @@ def _asked(request: AuthorizationRequest, *, user: AbstractBaseUser) -> TokenRes
         check_standing(request, user=user)
         registration = request.provider.registration(request.parameters)
         policy = replace(registration.transport, deadline=min(POLL_DEADLINE, registration.transport.deadline))
-        flow = _flow(replace(registration, transport=policy))
-        return flow.device_tokens(Secret(_opened(request)["device_code"]), dpop_key=request.open("dpop_key"))
+        device_code, dpop_key = Secret(_opened(request)["device_code"]), request.open("dpop_key")
+        return with_either_secret(
+            request.provider,
+            replace(registration, transport=policy),
+            lambda client: _flow(client).device_tokens(device_code, dpop_key=dpop_key),
+        )
     except TokenEndpointError as error:
         if _put_off(request, error):
             return None

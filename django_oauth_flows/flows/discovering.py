@@ -42,6 +42,9 @@ PINNED = (
 )
 """The columns that are compared with the issuer's metadata later."""
 
+ALIASES = "mtls_endpoint_aliases"
+"""The key of the dialect that is compared like them."""
+
 
 def discover(issuer: str, *, internal: bool = False, deadline: float = 20.0, dpop: bool = False) -> dict[str, Any]:
     """Return the columns of a ``Provider`` for ``issuer``, read from its metadata; nothing is stored.
@@ -144,13 +147,20 @@ def note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
     noted, _created = DiscoveredMetadata.objects.update_or_create(
         provider=provider,
         defaults={
-            "columns": {name: found[name] for name in PINNED},
+            "columns": {name: found[name] for name in PINNED} | _pinned_aliases(provider, found),
             "fetched_at": DatabaseNow(),
             "failure": "",
         },
     )
     noted.provider = provider
     return noted
+
+
+def _pinned_aliases(provider: Provider, found: dict[str, Any]) -> dict[str, str]:
+    """Return where the issuer has the endpoints that receive what theirs do, for who shows a certificate; "" for nowhere."""
+    named: list[dict[str, str]] = [dialect.get(ALIASES, {}) for dialect in (provider.dialect, found["dialect"])]
+    ours, theirs = named
+    return {f"{ALIASES}.{name}": theirs.get(name, "") for name in (*ours, *theirs)}
 
 
 def columns_of(found: Discovered, *, internal: bool) -> dict[str, Any]:
@@ -189,7 +199,7 @@ def _dialect(found: Discovered) -> dict[str, Any]:
 
 
 def _aliases(found: Discovered) -> dict[str, Any]:
-    return {"mtls_endpoint_aliases": dict(found.mtls_endpoint_aliases)} if found.mtls_endpoint_aliases else {}
+    return {ALIASES: dict(found.mtls_endpoint_aliases)} if found.mtls_endpoint_aliases else {}
 
 
 def _asking_for_consent(scopes: Iterable[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django_oauth_flows.exceptions import ConfigurationError, ReauthorizationRequiredError
 from django_oauth_flows.flows.asking import provider_changed, registration_of
+from django_oauth_flows.flows.either_secret import with_either_secret
 from django_oauth_flows.flows.refreshing import usable
 from django_oauth_flows.models import Connection
 from django_oauth_flows.protocol.exchange import ExchangeRequest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from django_oauth_flows.protocol.messages import ClientRegistration
     from django_oauth_flows.protocol.secret import Secret
 
 
@@ -52,16 +54,23 @@ def exchange_token(
     token = snapshot.token
     if token.configuration_fingerprint != snapshot.configured.fingerprint(snapshot.connection.parameters):
         raise provider_changed()
-    flow = flow_for(registration_of(snapshot))
-    if not isinstance(flow, OAuth2Flow):
-        raise ConfigurationError("OAuth 1.0a tokens are not exchanged.", code="provider_misconfigured")
+    registration = registration_of(snapshot)
     subject_token = token.open("access_token")
     if subject_token is None:
         raise ReauthorizationRequiredError("This connection has no token.", reason=Connection.Reason.EXPIRED)
     requested_at = snapshot.present()
-    found = flow.exchange_token(subject_token, asked)
+    found = with_either_secret(
+        snapshot.provider, registration, lambda client: _flow(client).exchange_token(subject_token, asked)
+    )
     until = None if found.expires_in is None else requested_at + timedelta(seconds=found.expires_in)
     return Exchanged(found.access_token, until, found.scopes)
+
+
+def _flow(registration: ClientRegistration) -> OAuth2Flow:
+    flow = flow_for(registration)
+    if not isinstance(flow, OAuth2Flow):
+        raise ConfigurationError("OAuth 1.0a tokens are not exchanged.", code="provider_misconfigured")
+    return flow
 
 
 def _names(given: Iterable[str] | str) -> tuple[str, ...]:

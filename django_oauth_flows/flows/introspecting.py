@@ -17,6 +17,7 @@ from django.db import Error
 from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError, ReauthorizationRequiredError
 from django_oauth_flows.flows.asking import provider_changed, registration_of
 from django_oauth_flows.flows.durable import harmless_alias, noted
+from django_oauth_flows.flows.either_secret import with_either_secret
 from django_oauth_flows.flows.freshness import next_refresh
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.marking import needs_reauthorization
@@ -107,7 +108,7 @@ def introspect(connection: Connection) -> TokenState:
     token = snapshot.token.open("access_token")
     if token is None:
         raise ReauthorizationRequiredError("This connection has no token.", reason=Connection.Reason.EXPIRED)
-    found = introspected(registration, token)
+    found = with_either_secret(snapshot.provider, registration, lambda client: introspected(client, token))
     left = found.expires_in(now=snapshot.present().timestamp()) if found.active else 0
     with harmless_alias(snapshot.token.pk) as alias:
         expires_at = _keep(snapshot, left, found.scopes if found.active else None, using=alias)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import uuid
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, router, transaction
 from django.db.models import F, Q
 
-from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OAuthFlowsError, TokenEndpointError
+from django_oauth_flows.exceptions import ConfigurationError, DecryptionError, OAuthFlowsError
 from django_oauth_flows.fields import Ciphertext, DatabaseNow
+from django_oauth_flows.flows.either_secret import with_either_secret
 from django_oauth_flows.flows.history import logger, record
-from django_oauth_flows.flows.policy import Verdict, judge
 from django_oauth_flows.flows.sharing import is_shared
 from django_oauth_flows.flows.values import SECRETS
 from django_oauth_flows.models import Connection, ConnectionEvent, Provider, Revocation, Token
@@ -88,14 +87,7 @@ def revoke_at_provider(
     With the client's secret from before a change where the new one is refused. Raises :class:`TokenEndpointError` and
     :class:`RequestBlocked` when the provider refused or could not be reached.
     """
-    registration = provider.registration(parameters)
-    try:
-        return _revoke(registration, secrets)
-    except TokenEndpointError as error:
-        refused = judge(error, registration.dialect) is Verdict.CLIENT
-        if not refused or registration.second_client_secret is None:
-            raise
-    return _revoke(replace(registration, client_secret=registration.second_client_secret), secrets)
+    return with_either_secret(provider, provider.registration(parameters), lambda client: _revoke(client, secrets))
 
 
 def _revoke(registration: ClientRegistration, secrets: Mapping[str, Secret | None]) -> Revocation.Outcome:

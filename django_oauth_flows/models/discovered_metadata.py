@@ -30,6 +30,13 @@ class DiscoveredMetadata(models.Model):
 
     @property
     def differences(self) -> dict[str, tuple[str, str]]:
-        """Return where the issuer says something else than the provider's row: column → (the row's value, the issuer's)."""
-        pairs = {name: (str(getattr(self.provider, name)), str(value)) for name, value in self.columns.items()}
+        """Return where the issuer says something else than the provider's row: column → (the row's value, the issuer's).
+
+        A name with a dot in it is a member of the dialect.
+        """
+        pairs = {name: (self._ours(name), str(value)) for name, value in self.columns.items()}
         return {name: (ours, theirs) for name, (ours, theirs) in pairs.items() if ours != theirs}
+
+    def _ours(self, name: str) -> str:
+        key, _, member = name.partition(".")
+        return str(self.provider.dialect.get(key, {}).get(member, "") if member else getattr(self.provider, name))

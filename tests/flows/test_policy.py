@@ -17,13 +17,14 @@ from django_oauth_flows.flows.circuit import FAILURES
 from django_oauth_flows.flows.lease import acquire
 from django_oauth_flows.flows.policy import Verdict
 from django_oauth_flows.flows.snapshot import read
-from django_oauth_flows.models import Connection, Provider, Token
+from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Token
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import Answer, Delay, Drop, FakeProvider
-from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
+from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry, walk
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.test import Client
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -309,6 +310,40 @@ def test_a_disconnect_is_heard_with_either_secret(
 def test_the_site_itself_gets_its_token_with_either_secret(changed: Provider, fake: FakeProvider) -> None:
     with flows.client_session(changed) as http:
         assert http.get("/echo").status_code == 200
+
+
+def test_a_token_is_exchanged_with_either_secret(
+    changed: Provider, connection: Connection, fake: FakeProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert flows.exchange_token(connection, audience="reports").access_token
+    assert fake.count("token") == 2
+    assert "oauth_flows.second_secret_used" in [record.getMessage() for record in caplog.records]
+
+
+def test_another_device_is_connected_with_either_secret(
+    changed: Provider, fake: FakeProvider, browser: Client, user: User
+) -> None:
+    fake.oauth2.device_interval = 0
+    changed.device_authorization_endpoint, changed.offers_device_flow = f"{fake.url}/device", True
+    changed.save()
+    started: Any = browser.post(f"/oauth/connect/{changed.slug}/", {"way": "device"})
+    assert (started.status_code, fake.count("device")) == (303, 2)
+    fake.oauth2.decide(next(iter(fake.oauth2.devices.values())).user_code)
+    AuthorizationRequest.objects.update(next_poll_at=DatabaseNow())
+    assert browser.get(started["Location"]).status_code == 303
+    assert fake.count("token") == 2
+    assert user.oauth_connections.get().is_active
+
+
+def test_a_request_is_pushed_with_either_secret_and_its_code_presented_once(
+    changed: Provider, fake: FakeProvider, browser: Client
+) -> None:
+    changed.pushed_authorization_request_endpoint = f"{fake.url}/par"
+    changed.save()
+    assert walk(browser, changed).status_code == 400
+    assert (fake.count("par"), fake.count("token")) == (2, 1)
+    fake.oauth2.client_secret = "canary_client_secret_" + "a" * 32
+    assert walk(browser, changed).status_code == 303
 
 
 def test_after_its_time_the_secret_from_before_is_not_tried(

@@ -14,6 +14,7 @@ from django_oauth_flows.models import DiscoveredMetadata, Provider
 from django_oauth_flows.protocol.discovery import metadata_urls, read_metadata
 from django_oauth_flows.testing import Answer, Drop, Endless
 from django_oauth_flows.testing.factories import walk
+from tests.surfaces.test_admin_health import facts
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -317,6 +318,30 @@ def test_a_changed_endpoint_waits_for_staff(
     provider.save()
     assert provider.discovered.differences == {}
     assert _warnings() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.security("I21")
+@pytest.mark.rfc("8705", "5")
+def test_a_changed_alias_for_those_who_show_a_certificate_waits_for_staff(
+    fake: FakeProvider, admin_client: Client
+) -> None:
+    ours, theirs = "https://mtls.op.example/token", "https://attacker.example/token"
+    fake.openid.change_metadata = lambda members: members.update(mtls_endpoint_aliases={"token_endpoint": ours})
+    add(fake, no_client_secret=True)
+    provider = Provider.objects.get()
+    assert flows.rediscover(provider) == {}
+    for alias, said in (({"token_endpoint": theirs}, theirs), ({}, "")):
+        fake.openid.change_metadata = lambda members, alias=alias: members.update(mtls_endpoint_aliases=alias)
+        assert flows.rediscover(provider) == {"mtls_endpoint_aliases.token_endpoint": (ours, said)}
+    assert any("mtls_endpoint_aliases.token_endpoint" in text for text in facts(admin_client, provider))
+    provider.refresh_from_db()
+    assert provider.dialect["mtls_endpoint_aliases"] == {"token_endpoint": ours}
+    provider.dialect = {}
+    provider.save()
+    assert flows.rediscover(provider) == {}
+    fake.openid.change_metadata = lambda members: members.update(mtls_endpoint_aliases={"revocation_endpoint": theirs})
+    assert flows.rediscover(provider) == {"mtls_endpoint_aliases.revocation_endpoint": ("", theirs)}
 
 
 @pytest.mark.django_db(transaction=True)
