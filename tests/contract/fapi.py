@@ -188,6 +188,12 @@ REQUIREMENTS = (
     ),
     Requirement(
         "SP 5.3.3.2",
+        "With OpenID Connect: a nonce of at most 64 characters",
+        "43 characters, made for each login",
+        ("oidc/test_login.py::test_every_login_has_a_nonce_of_its_own_that_only_we_know",),
+    ),
+    Requirement(
+        "SP 5.3.3.1, note 2",
         "With DPoP: the code may be bound to the key, too",
         "`dpop_jkt`",
         (f"{DPOP}test_the_authorization_commits_to_the_key",),

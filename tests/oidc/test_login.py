@@ -56,6 +56,7 @@ def test_every_login_has_a_nonce_of_its_own_that_only_we_know(
 ) -> None:
     started: Any = browser.post("/oauth/connect/fake/")
     sent = parse_qs(urlsplit(started["Location"]).query)["nonce"][0]
+    assert 43 <= len(sent) <= 64  # FAPI 2.0 Security Profile §5.3.3.2
     request = AuthorizationRequest.objects.get()
     stored = request.open("nonce")
     assert stored is not None
