@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from django.db import connections
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Model)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """The columns of one model in a row, and where its instance belongs."""
 
     model: type[Model]
@@ -155,8 +153,7 @@ _EMPTY: dict[Any, Callable[[], Any]] = {"{}": dict, "[]": list}
 """JSON that most rows have in most columns, and that nobody has to parse."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Selection:
+class _Selection(NamedTuple):
     """A written SELECT, and how its rows become instances."""
 
     written: Written
