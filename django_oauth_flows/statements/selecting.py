@@ -34,13 +34,20 @@ class _Part(NamedTuple):
 
     def build(self, alias: str, row: list[Any]) -> Any:
         model, values = self.model, row[self.start : self.start + len(self.names)]
-        if not self.plain or pre_init.has_listeners(model) or post_init.has_listeners(model):
+        if not self.plain or (
+            _somebody_listens() and (pre_init.has_listeners(model) or post_init.has_listeners(model))
+        ):
             return model.from_db(alias, self.names, values)
         instance = model.__new__(model)
         instance.__dict__.update(zip(self.names, values, strict=True))
         instance._state = ModelState()
         instance._state.adding, instance._state.db = False, alias
         return instance
+
+
+def _somebody_listens() -> bool:
+    """Tell at once that no model at all is listened to, as on nearly every site."""
+    return bool(pre_init.receivers or post_init.receivers)
 
 
 class Select(Generic[M]):
@@ -99,16 +106,7 @@ class Select(Generic[M]):
         if len(columns) != len(paths) + len(extra):
             raise TypeError("a statement names every column once")
         database = connections[alias]
-        converted = tuple(
-            _Converted(
-                n,
-                columns[n],
-                tuple(columns[n].get_db_converters(database)),
-                bool(database.ops.get_db_converters(columns[n])),
-                _is_plain_json(getattr(columns[n], "target", None)),
-            )
-            for n in compiler.get_converters(columns)
-        )
+        converted = tuple(_converted(n, columns[n], database) for n in compiler.get_converters(columns))
         self._written[alias] = _Selection(Written(sql, params, rows.model), tuple(parts.values()), converted, extra)
         return self._written[alias]
 
@@ -135,6 +133,7 @@ class _Converted(NamedTuple):
     own: tuple[Callable[..., Any], ...]
     by_vendor: bool
     is_json: bool
+    keeps_null: bool
 
     def value(self, raw: Any, database: BaseDatabaseWrapper) -> Any:
         """Return what Django would make of it."""
@@ -143,6 +142,15 @@ class _Converted(NamedTuple):
         for convert in (*database.ops.get_db_converters(self.column), *self.own) if self.by_vendor else self.own:
             raw = convert(raw, self.column, database)
         return raw
+
+
+def _converted(position: int, column: Any, database: BaseDatabaseWrapper) -> _Converted:
+    own = tuple(column.get_db_converters(database))
+    by_vendor = database.ops.get_db_converters(column)
+    keeps_null = all(convert(None, column, database) is None for convert in (*by_vendor, *own))
+    return _Converted(
+        position, column, own, bool(by_vendor), _is_plain_json(getattr(column, "target", None)), keeps_null
+    )
 
 
 def _is_plain_json(field: Any) -> bool:
@@ -163,7 +171,9 @@ class _Selection(NamedTuple):
 
     def instance(self, alias: str, row: list[Any], database: BaseDatabaseWrapper) -> Any:
         for column in self.converted:
-            row[column.position] = column.value(row[column.position], database)
+            raw = row[column.position]
+            if raw is not None or not column.keeps_null:
+                row[column.position] = column.value(raw, database)
         built: list[Any] = []
         for part in self.parts:
             instance = part.build(alias, row)
