@@ -158,7 +158,7 @@ def note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
 
 def _pinned_aliases(provider: Provider, found: dict[str, Any]) -> dict[str, str]:
     """Return where the issuer has the endpoints that receive what theirs do, for who shows a certificate; "" for nowhere."""
-    named: list[dict[str, str]] = [dialect.get(ALIASES, {}) for dialect in (provider.dialect, found["dialect"])]
+    named: list[dict[str, str]] = [dialect.get(ALIASES, {}) for dialect in (provider.dialect, found.get("dialect", {}))]
     ours, theirs = named
     return {f"{ALIASES}.{name}": theirs.get(name, "") for name in (*ours, *theirs)}
 
