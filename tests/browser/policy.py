@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,15 +16,19 @@ POLICY = {
     "font-src": ["'self'"], "connect-src": ["'self'"], "form-action": ["'self'"], "base-uri": ["'none'"],
     "frame-ancestors": ["'none'"],
 }  # fmt: skip
+USUAL = {name: sources for name, sources in POLICY.items() if name != "form-action"}
+"""Where forms may lead to a service and back: what every page is sent with unless a test says otherwise."""
 
 
-def strict(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Send the policy with every page, as Django 6's own middleware would."""
-    line = "; ".join(f"{name} {' '.join(sources)}" for name, sources in POLICY.items())
+def send(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Do as the middleware that Django has since 6.0: send ``SECURE_CSP`` as it is now, or what a view has made of it."""
 
     def respond(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        response["Content-Security-Policy"] = line
+        policy = getattr(response, "_csp_config", getattr(settings, "SECURE_CSP", None))
+        if policy:
+            line = "; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items())
+            response["Content-Security-Policy"] = line
         return response
 
     return respond

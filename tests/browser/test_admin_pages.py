@@ -15,29 +15,17 @@ from django_oauth_flows.admin import connection_actions
 from django_oauth_flows.models import Provider, RefreshCount, Revocation, WebhookDelivery
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import make_connection
-from tests.browser.conftest import CONFORMANCE, WIDTHS
-from tests.browser.policy import POLICY
+from tests.browser.conftest import AXE, WIDTHS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.contrib.auth.models import User
     from playwright.sync_api import Page
-    from pytest_django.fixtures import SettingsWrapper
 
     from django_oauth_flows.models import Connection
     from django_oauth_flows.testing import FakeProvider
     from tests.browser.conftest import Window
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def office(window_for: Callable[[User], Window], make_user: Callable[..., User], settings: SettingsWrapper) -> Window:
-    """Return the window of a superuser, on a site with a strict content security policy."""
-    settings.SECURE_CSP = POLICY
-    settings.MIDDLEWARE = ["tests.browser.policy.strict", *settings.MIDDLEWARE]
-    return window_for(make_user("root", is_staff=True, is_superuser=True))
 
 
 def examine(window: Window, name: str) -> None:
@@ -66,7 +54,7 @@ def axe(page: Page) -> Any:
     """Run axe-core, which is put into the page from outside: the page's policy is not its own."""
     from axe_playwright_python.sync_playwright import Axe
 
-    return Axe().run(page, options={"runOnly": CONFORMANCE})
+    return Axe().run(page, options=AXE)
 
 
 @pytest.mark.parametrize("path", ["", "add/", "{pk}/change/", "{pk}/history/", "{pk}/delete/", "{pk}/test/"])
