@@ -55,8 +55,9 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def live_server() -> Iterator[LiveServer]:
-    """Serve the site with a content security policy: a server loads its middleware once, when it starts."""
-    with override_settings(MIDDLEWARE=["tests.browser.policy.send", *django_settings.MIDDLEWARE]):
+    """Serve the site with the policies that a test has set: a server loads its middleware once, when it starts."""
+    middleware = ["tests.browser.policy.send", *django_settings.MIDDLEWARE]
+    with override_settings(MIDDLEWARE=middleware, SECURE_CROSS_ORIGIN_OPENER_POLICY=None):
         server = LiveServer("localhost")
     yield server
     server.stop()

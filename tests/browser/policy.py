@@ -21,7 +21,7 @@ USUAL = {name: sources for name, sources in POLICY.items() if name != "form-acti
 
 
 def send(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Do as the middleware that Django has since 6.0: send ``SECURE_CSP`` as it is now, or what a view has made of it."""
+    """Do as Django's own middleware, with the settings as they are now: the server has read them once, at its start."""
 
     def respond(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -29,6 +29,8 @@ def send(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpR
         if policy:
             line = "; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items())
             response["Content-Security-Policy"] = line
+        if opener := settings.SECURE_CROSS_ORIGIN_OPENER_POLICY:
+            response["Cross-Origin-Opener-Policy"] = opener
         return response
 
     return respond
