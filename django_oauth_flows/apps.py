@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 
@@ -23,3 +25,6 @@ class OAuthFlowsConfig(AppConfig):
         logs.protect()
         connect_receivers()
         notices.connect_receivers()
+        # Loaded here, before a server forks its workers: else each one's first request would wait for them.
+        import_module("django_oauth_flows.urls")
+        import_module("django_oauth_flows.templatetags.oauth_flows")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
@@ -28,9 +27,10 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Settings:
     """Typed view of ``settings.OAUTH_FLOWS``."""
+
+    __slots__ = ()
 
     @property
     def api_permission_classes(self) -> tuple[str, ...]:

@@ -24,15 +24,13 @@ No error carries a response body, a token, or a URL's query.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What an authorization had been started for: enough to start the same once more."""
 
     provider_slug: str

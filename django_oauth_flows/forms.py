@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django_oauth_flows.models.provider_rules import ENDPOINTS
 from django_oauth_flows.protocol.placeholders import VALUE, is_value, placeholders
@@ -19,8 +18,7 @@ PARAMETER = "parameter-"
 """Prefix of the form fields that fill a provider's placeholders."""
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterField:
+class ParameterField(NamedTuple):
     """A form field that fills a placeholder, with what was entered; ``refused`` if that is no part of an address."""
 
     placeholder: str

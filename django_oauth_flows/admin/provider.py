@@ -18,8 +18,7 @@ from django_oauth_flows.admin.draining import delete_drained, goes_along, obstac
 from django_oauth_flows.admin.provider_actions import ProviderActions
 from django_oauth_flows.admin.provider_columns import ProviderColumns
 from django_oauth_flows.admin.provider_discovery import ProviderDiscovery
-from django_oauth_flows.admin.provider_fieldsets import FIELDSETS
-from django_oauth_flows.admin.provider_form import ABOUT_WHAT_IS_STORED, SECRET_FIELDS, WRITE_ONLY, ProviderForm
+from django_oauth_flows.admin.provider_fieldsets import ABOUT_WHAT_IS_STORED, FIELDSETS, SECRET_FIELDS, WRITE_ONLY
 from django_oauth_flows.admin.provider_testing import ProviderTesting
 from django_oauth_flows.departing import site_url
 from django_oauth_flows.models import Connection, Provider
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
+    from django_oauth_flows.admin.provider_form import ProviderForm
+
 LIVE = (Connection.Status.ACTIVE, Connection.Status.REAUTHORIZATION_REQUIRED)
 
 
@@ -35,7 +36,6 @@ LIVE = (Connection.Status.ACTIVE, Connection.Status.REAUTHORIZATION_REQUIRED)
 class ProviderAdmin(ProviderColumns, ProviderActions, ProviderTesting, ProviderDiscovery):
     """Manage providers."""
 
-    form = ProviderForm
     add_form_template = "admin/oauth_flows/provider/add_form.html"
     change_form_template = "admin/oauth_flows/provider/change_form.html"
     list_display = ("name", "slug", "protocol", "state", "live_connections", "secret_state")
@@ -44,6 +44,13 @@ class ProviderAdmin(ProviderColumns, ProviderActions, ProviderTesting, ProviderD
     ordering = ("name", "slug")  # what is counted in a query loses the model's own
     save_as = False
     fieldsets = FIELDSETS
+
+    @property
+    def form(self) -> type[ProviderForm]:  # type: ignore[override]
+        """Return the form's class; starting a site goes without it."""
+        from django_oauth_flows.admin.provider_form import ProviderForm
+
+        return ProviderForm
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
         """Count live connections in the same query, by an index."""

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_oauth_flows import flows
 from django_oauth_flows.admin import wording
-from django_oauth_flows.admin.provider_form import CREDENTIALS
+from django_oauth_flows.admin.provider_fieldsets import CREDENTIALS
 from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.models import Provider
 from django_oauth_flows.models.provider_rules import dangers

@@ -1,10 +1,27 @@
-"""The provider form's layout: what a newcomer fills in first, the rest below, folded away."""
+"""The provider form's fields: what a newcomer fills in first, the rest below, folded away; and those that are no columns."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
+
+SECRET_FIELDS = {
+    "new_client_secret": "client_secret",
+    "new_private_key": "private_key",
+    "new_client_certificate": "client_certificate",
+    "new_proxy": "proxy",
+}
+"""Form field → sealed column."""
+
+CREDENTIALS = [(field, column) for field, column in SECRET_FIELDS.items() if column != "proxy"]
+"""What the client proves itself with."""
+
+WRITE_ONLY = (*SECRET_FIELDS, "previous_until", "cleared", "current_client_secret")
+"""Form fields that are no columns: what is entered there never comes out."""
+
+ABOUT_WHAT_IS_STORED = ("previous_until", "cleared", "current_client_secret", "learned_access_token_lifetime")
+"""Form fields that a new provider has no use for."""
 
 FIELDSETS: Any = (
     (None, {"fields": ("name", "slug", "protocol", "enabled", "redirect_uri_to_copy")}),

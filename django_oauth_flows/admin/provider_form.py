@@ -13,6 +13,7 @@ from django.utils.translation import ngettext
 
 from django_oauth_flows.admin.draining import live_connections
 from django_oauth_flows.admin.json_field import StorableJSONField
+from django_oauth_flows.admin.provider_fieldsets import CREDENTIALS, SECRET_FIELDS
 from django_oauth_flows.admin.provider_help import explain
 from django_oauth_flows.exceptions import ConfigurationError, DecryptionError
 from django_oauth_flows.models import Provider
@@ -21,23 +22,6 @@ from django_oauth_flows.protocol.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-SECRET_FIELDS = {
-    "new_client_secret": "client_secret",
-    "new_private_key": "private_key",
-    "new_client_certificate": "client_certificate",
-    "new_proxy": "proxy",
-}
-"""Form field → sealed column."""
-
-CREDENTIALS = [(field, column) for field, column in SECRET_FIELDS.items() if column != "proxy"]
-"""What the client proves itself with."""
-
-WRITE_ONLY = (*SECRET_FIELDS, "previous_until", "cleared", "current_client_secret")
-"""Form fields that are no columns: what is entered there never comes out."""
-
-ABOUT_WHAT_IS_STORED = ("previous_until", "cleared", "current_client_secret", "learned_access_token_lifetime")
-"""Form fields that a new provider has no use for."""
 
 NEW = _("It is encrypted at once, and never shown again.")
 KEEP = _("Leave blank to keep what is stored.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ BATCH = 100
 MOST = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """What is done to each row. ``do`` takes a batch and a deadline, and returns the rows it has done, each with its outcome."""
 
     title: StrOrPromise

@@ -35,7 +35,7 @@ _REUSABLE = frozenset(
     {"email", "emailaddress", "mail", "upn", "preferredusername", "username", "login", "screenname", "nickname", "name",
      "displayname"}
 )  # fmt: skip
-_PATHS = re.compile(r"\{([^{}]+)\}")
+_PATHS = r"\{([^{}]+)\}"
 
 
 def sample_of(template: str) -> str:
@@ -78,7 +78,7 @@ def dialect_problems(provider: Provider) -> Iterator[tuple[str, StrOrPromise]]:
         yield from _variables(provider, dialect)
         yield from _endpoints(provider, dialect)
         yield from _bound_tokens(provider, dialect)
-        if any(names_a_person(path) for path in _PATHS.findall(dialect.subject_template)):
+        if any(names_a_person(path) for path in re.findall(_PATHS, dialect.subject_template)):
             yield "dialect", _("An e-mail address or user name can be given to somebody else: name a lasting id.")
 
 

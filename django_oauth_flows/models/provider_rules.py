@@ -57,7 +57,7 @@ CREDENTIALED_ENDPOINTS = (
 TEN_YEARS = 10 * 366 * 24 * 60 * 60
 """The longest time that a column in seconds may name: nothing that lives longer would tell, and later moments overflow."""
 
-_SCOPE = re.compile(r"[!#-\[\]-~]+")  # RFC 6749 §3.3, scope-token
+_SCOPE = r"[!#-\[\]-~]+"  # RFC 6749 §3.3, scope-token
 
 
 def problems(provider: Provider) -> Iterator[Problem]:
@@ -82,7 +82,7 @@ def problems(provider: Provider) -> Iterator[Problem]:
 
 def odd_scopes(scopes: Iterable[str]) -> list[str]:
     """Return what no provider can have meant as a scope."""
-    return [scope for scope in scopes if not _SCOPE.fullmatch(scope)]
+    return [scope for scope in scopes if not re.fullmatch(_SCOPE, scope)]
 
 
 def dangers(provider: Provider) -> list[str]:

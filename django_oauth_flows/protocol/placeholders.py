@@ -18,23 +18,22 @@ RUNTIME_NAMES = frozenset(
 )
 """Names that no placeholder may have: these are variables."""
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
-_VARIABLE = re.compile(r"\{(kept\.[A-Za-z0-9_.\-]{1,100}|" + "|".join(sorted(RUNTIME_NAMES)) + r")\}")
+# Texts, which `re` compiles when they are first used: starting a site goes without.
+_PLACEHOLDER = r"\{([a-z][a-z0-9_]{0,39})\}"
+_VARIABLE = r"\{(kept\.[A-Za-z0-9_.\-]{1,100}|" + "|".join(sorted(RUNTIME_NAMES)) + r")\}"
 
 VALUE = r"(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,198}[A-Za-z0-9])?"
 """What may stand in a placeholder's place, as a regular expression that Python and browsers read alike."""
 
-_VALUE = re.compile(VALUE)
-
 
 def placeholders(template: str) -> tuple[str, ...]:
     """Return the names of the placeholders in ``template``, in order."""
-    return tuple(name for name in _PLACEHOLDER.findall(template) if name not in RUNTIME_NAMES)
+    return tuple(name for name in re.findall(_PLACEHOLDER, template) if name not in RUNTIME_NAMES)
 
 
 def runtime_names(template: str) -> tuple[str, ...]:
     """Return the names of the variables in ``template``, in order; ``kept.name`` for what the provider has said."""
-    return tuple(_VARIABLE.findall(template))
+    return tuple(re.findall(_VARIABLE, template))
 
 
 def decides_host(template: str) -> bool:
@@ -49,7 +48,7 @@ def _authority(template: str) -> str:
 
 def is_value(text: str) -> bool:
     """Tell whether ``text`` may stand in a placeholder's place: it cannot change the URL's shape."""
-    return _VALUE.fullmatch(text) is not None
+    return re.fullmatch(VALUE, text) is not None
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -69,7 +68,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
             raise ValueError(f"placeholder {name!r} needs a value of letters, digits, dots and hyphens")
         return value
 
-    return _PLACEHOLDER.sub(value_of, template)
+    return re.sub(_PLACEHOLDER, value_of, template)
 
 
 def expand(template: str, values: Mapping[str, str], *, quoted: Callable[[str], str] = str) -> str:
@@ -81,7 +80,7 @@ def expand(template: str, values: Mapping[str, str], *, quoted: Callable[[str], 
             raise ValueError(f"{{{match[1]}}} has no value")
         return quoted(value)
 
-    return _VARIABLE.sub(value_of, template)
+    return re.sub(_VARIABLE, value_of, template)
 
 
 _REGISTRABLE_DOTS = 2

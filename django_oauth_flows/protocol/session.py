@@ -74,6 +74,10 @@ class OAuthSession(requests.Session):
             failure = presentable(error, method=request.method, url=request.url)
         raise failure
 
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """Return how to read the answer. TLS and proxies are the provider's, whatever is asked for, set, or in the environment."""
+        return {"proxies": {}, "stream": self.stream if stream is None else stream, "verify": True, "cert": None}
+
     def get_adapter(self, url: str) -> BaseAdapter:
         """Return the gate, whatever the URL: what may pass depends on the request."""
         return self._gate

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote_plus, urlsplit
 
 if TYPE_CHECKING:
@@ -26,15 +25,15 @@ BAD_PORTS = frozenset(
      6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080)
 )  # fmt: skip
 
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
-_HOST = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*")
-_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.IGNORECASE)
+# Texts, which `re` compiles when they are first used: starting a site goes without.
+_FORBIDDEN = r"[\x00-\x20\x7f\\]"
+_HOST = r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NUMERIC = r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+))*"
+_ABSOLUTE = r"(?i:[a-z][a-z0-9+.-]*://[^/?#]*)"
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Scheme, host (lower-case, punycode, no brackets) and port of a checked URL."""
 
     scheme: str
@@ -50,7 +49,7 @@ class Origin:
     def is_loopback(self) -> bool:
         """Return whether the host is this machine by name or address."""
         return self.host in _LOOPBACK_NAMES or (
-            self.host.startswith("127.") and _NUMERIC.fullmatch(self.host) is not None
+            self.host.startswith("127.") and re.fullmatch(_NUMERIC, self.host) is not None
         )
 
 
@@ -78,7 +77,7 @@ def absolute_origin(url: str) -> str:
     """
     if "\\" in url or not url.isprintable():
         raise ValueError("the URL contains control characters or backslashes")
-    found = _ABSOLUTE.match(url)
+    found = re.match(_ABSOLUTE, url)
     return found[0] if found else ""
 
 
@@ -128,9 +127,9 @@ def canonical_host(host: str) -> str:
         return address.compressed
     if not host.isascii():
         host = _punycode(host)
-    if len(host) > 253 or not _HOST.fullmatch(host):  # noqa: PLR2004 - RFC 1035 §2.3.4
+    if len(host) > 253 or not re.fullmatch(_HOST, host):  # noqa: PLR2004 - RFC 1035 §2.3.4
         raise ValueError("the host is not a valid name")
-    if _NUMERIC.fullmatch(host) or _NUMERIC.fullmatch(host.rpartition(".")[2]):
+    if re.fullmatch(_NUMERIC, host) or re.fullmatch(_NUMERIC, host.rpartition(".")[2]):
         return _dotted_quad(host)
     return host
 
@@ -155,7 +154,7 @@ def _dotted_quad(host: str) -> str:
 def _split(url: str) -> SplitResult:
     if len(url) > MAX_URL_LENGTH:
         raise ValueError("the URL is too long")
-    if _FORBIDDEN.search(url) or not url.isprintable():
+    if re.search(_FORBIDDEN, url) or not url.isprintable():
         raise ValueError("the URL contains blanks, control characters or backslashes")
     try:
         parts = urlsplit(url)

@@ -5,6 +5,7 @@ Sessions and the auth objects for a caller's own client all go by these rules.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin
 
@@ -27,7 +28,7 @@ from django_oauth_flows.protocol.urls import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from django_oauth_flows.protocol.messages import ClientRegistration, Credentials, TransportPolicy
+    from django_oauth_flows.protocol.messages import ClientRegistration, Credentials
     from django_oauth_flows.protocol.urls import Origin
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
@@ -201,7 +202,8 @@ class Use(requests.auth.AuthBase):
         """Return the origin of ``url``; raise :class:`RequestBlocked` unless this connection's token may go there."""
         policy = self.registration.transport
         try:
-            origin, allowed = check_endpoint(url.partition("#")[0], internal=policy.internal), _allowed(policy)
+            origin = check_endpoint(url.partition("#")[0], internal=policy.internal)
+            allowed = _allowed(policy.api_base_url, policy.api_hosts, internal=policy.internal)
         except ValueError as problem:
             raise RequestBlocked(f"The URL may not be called: {problem}.", code="url_not_allowed") from None
         if origin.netloc not in allowed:
@@ -254,9 +256,11 @@ def as_text(url: str | bytes) -> str:
     return url.decode("utf-8", "surrogateescape") if isinstance(url, bytes) else str(url)
 
 
-def _allowed(policy: TransportPolicy) -> frozenset[str]:
-    own = [check_endpoint(policy.api_base_url, internal=policy.internal).netloc] if policy.api_base_url else []
-    return frozenset([*own, *(check_host(host) for host in policy.api_hosts)])
+@lru_cache
+def _allowed(base: str, hosts: tuple[str, ...], *, internal: bool) -> frozenset[str]:
+    """Return the hosts, with ports, that a token may go to; every request asks twice."""
+    own = [check_endpoint(base, internal=internal).netloc] if base else []
+    return frozenset([*own, *(check_host(host) for host in hosts)])
 
 
 def is_repeatable(method: str | None, challenge: str, *, rewindable: bool) -> bool:

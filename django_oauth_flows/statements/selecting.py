@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from django.db import connections
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Model)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """The columns of one model in a row, and where its instance belongs."""
 
     model: type[Model]
@@ -36,13 +34,20 @@ class _Part:
 
     def build(self, alias: str, row: list[Any]) -> Any:
         model, values = self.model, row[self.start : self.start + len(self.names)]
-        if not self.plain or pre_init.has_listeners(model) or post_init.has_listeners(model):
+        if not self.plain or (
+            _somebody_listens() and (pre_init.has_listeners(model) or post_init.has_listeners(model))
+        ):
             return model.from_db(alias, self.names, values)
         instance = model.__new__(model)
         instance.__dict__.update(zip(self.names, values, strict=True))
         instance._state = ModelState()
         instance._state.adding, instance._state.db = False, alias
         return instance
+
+
+def _somebody_listens() -> bool:
+    """Tell at once that no model at all is listened to, as on nearly every site."""
+    return bool(pre_init.receivers or post_init.receivers)
 
 
 class Select(Generic[M]):
@@ -101,16 +106,7 @@ class Select(Generic[M]):
         if len(columns) != len(paths) + len(extra):
             raise TypeError("a statement names every column once")
         database = connections[alias]
-        converted = tuple(
-            _Converted(
-                n,
-                columns[n],
-                tuple(columns[n].get_db_converters(database)),
-                bool(database.ops.get_db_converters(columns[n])),
-                _is_plain_json(getattr(columns[n], "target", None)),
-            )
-            for n in compiler.get_converters(columns)
-        )
+        converted = tuple(_converted(n, columns[n], database) for n in compiler.get_converters(columns))
         self._written[alias] = _Selection(Written(sql, params, rows.model), tuple(parts.values()), converted, extra)
         return self._written[alias]
 
@@ -137,6 +133,7 @@ class _Converted(NamedTuple):
     own: tuple[Callable[..., Any], ...]
     by_vendor: bool
     is_json: bool
+    keeps_null: bool
 
     def value(self, raw: Any, database: BaseDatabaseWrapper) -> Any:
         """Return what Django would make of it."""
@@ -147,6 +144,15 @@ class _Converted(NamedTuple):
         return raw
 
 
+def _converted(position: int, column: Any, database: BaseDatabaseWrapper) -> _Converted:
+    own = tuple(column.get_db_converters(database))
+    by_vendor = database.ops.get_db_converters(column)
+    keeps_null = all(convert(None, column, database) is None for convert in (*by_vendor, *own))
+    return _Converted(
+        position, column, own, bool(by_vendor), _is_plain_json(getattr(column, "target", None)), keeps_null
+    )
+
+
 def _is_plain_json(field: Any) -> bool:
     return type(field) is JSONField and field.decoder is None
 
@@ -155,8 +161,7 @@ _EMPTY: dict[Any, Callable[[], Any]] = {"{}": dict, "[]": list}
 """JSON that most rows have in most columns, and that nobody has to parse."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Selection:
+class _Selection(NamedTuple):
     """A written SELECT, and how its rows become instances."""
 
     written: Written
@@ -166,7 +171,9 @@ class _Selection:
 
     def instance(self, alias: str, row: list[Any], database: BaseDatabaseWrapper) -> Any:
         for column in self.converted:
-            row[column.position] = column.value(row[column.position], database)
+            raw = row[column.position]
+            if raw is not None or not column.keeps_null:
+                row[column.position] = column.value(raw, database)
         built: list[Any] = []
         for part in self.parts:
             instance = part.build(alias, row)
