@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
 from django_oauth_flows.admin import wording
-from django_oauth_flows.admin.searching import providers
+from django_oauth_flows.admin.searching import lacking, providers
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -51,7 +51,7 @@ class RequiredScopesFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Compare with the providers as they are now."""
-        return queryset.lacking_required_scopes() if self.value() == "lacking" else queryset
+        return lacking(queryset) if self.value() == "lacking" else queryset
 
 
 class EndFilter(admin.SimpleListFilter):

@@ -6,6 +6,7 @@ import uuid
 
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.functions.text
 from django.conf import settings
 from django.db import migrations, models
 
@@ -1161,6 +1162,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="connection",
             index=models.Index(fields=["provider", "status", "paused"], name="oauth_flows_conn_state"),
+        ),
+        migrations.AddIndex(
+            model_name="connection",
+            index=models.Index(
+                models.F("provider"),
+                django.db.models.functions.text.Left("granted_scopes", 255),
+                name="oauth_flows_conn_scopes",
+            ),
         ),
         migrations.AddIndex(
             model_name="connection",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings as django_settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
+from django.db.models.functions import Left
 from django.utils.translation import gettext_lazy as _
 
 from django_oauth_flows.fields import ExactTextField, ScopeField
@@ -18,6 +19,12 @@ from django_oauth_flows.models.provider import Provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+
+INDEXED = 255
+"""So many letters of the granted scopes stand in an index; all of them may be too long for one."""
+
+SCOPES_START = Left("granted_scopes", INDEXED)
 
 
 class Connection(models.Model):
@@ -108,9 +115,10 @@ class Connection(models.Model):
         indexes = (
             models.Index(fields=("owner_model", "owner_id"), name="oauth_flows_conn_owner"),
             models.Index(fields=("provider", "subject"), name="oauth_flows_conn_subject"),
-            # Staff's list among a million: the newest first, by state, by the beginning of the account's name.
+            # Staff's list among a million: the newest first, by state, by scopes, by the beginning of the account's name.
             models.Index(fields=("created_at", "id"), name="oauth_flows_conn_newest"),
             models.Index(fields=("provider", "status", "paused"), name="oauth_flows_conn_state"),
+            models.Index(models.F("provider"), SCOPES_START, name="oauth_flows_conn_scopes"),
             models.Index(fields=("label",), name="oauth_flows_conn_label", opclasses=("varchar_pattern_ops",)),
         )
 

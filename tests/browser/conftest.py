@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from django.test import Client
+from django.conf import settings as django_settings
+from django.test import Client, override_settings
 from django.utils.html import escape
+from pytest_django.live_server_helper import LiveServer
 
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.faults import write
+from tests.browser.policy import POLICY, USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,16 +25,17 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from playwright.sync_api import Browser, BrowserContext, Locator, Page
     from pytest_django.fixtures import SettingsWrapper
-    from pytest_django.live_server_helper import LiveServer
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 CONFORMANCE = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+AXE = {"runOnly": CONFORMANCE, "preload": False}  # else it writes style sheets into the page, against the page's policy
 WIDTHS = {"wide": 1024, "phone": 320}
 LOOKS: list[Any] = [*product(("light", "dark"), WIDTHS, ("ltr", "rtl"))]
-MOST_TABS = 80
+MOST_TABS = 250
+HANDS = ("mouse", "keyboard")
 TURN = "direction => document.querySelectorAll('html, .oauth-flows').forEach(part => { part.dir = direction })"
 
 
@@ -47,6 +51,16 @@ def chromium() -> Iterator[Browser]:
         yield browser
         browser.close()
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture(scope="session")
+def live_server() -> Iterator[LiveServer]:
+    """Serve the site with the policies that a test has set: a server loads its middleware once, when it starts."""
+    middleware = ["tests.browser.policy.send", *django_settings.MIDDLEWARE]
+    with override_settings(MIDDLEWARE=middleware, SECURE_CROSS_ORIGIN_OPENER_POLICY=None):
+        server = LiveServer("localhost")
+    yield server
+    server.stop()
 
 
 @dataclass
@@ -79,10 +93,27 @@ class Window:
             self.page.keyboard.press("Tab")
             if target.evaluate("element => element === document.activeElement"):
                 outline = target.evaluate("element => getComputedStyle(element).outlineStyle")
-                assert outline != "none", "the focus cannot be seen"
+                assert outline != "none", f"the focus cannot be seen at {target}"
                 self.page.keyboard.press(then)
                 return
         pytest.fail(f"{target} is not reached by Tab")
+
+    def fill(self, label: str, text: str) -> None:
+        """Write into a field, in place of what is there."""
+        field = self.page.get_by_label(label, exact=True).first
+        if not self.by_keyboard:
+            field.fill(text)
+            return
+        self.reach(field, then="Control+a")
+        self.page.keyboard.type(text)
+
+    def choose(self, label: str, option: str) -> None:
+        """Choose from a list; with the keyboard, by the beginning of what it says."""
+        if not self.by_keyboard:
+            self.page.get_by_label(label).select_option(option)
+            return
+        self.reach(self.page.get_by_label(label), then=option[0])
+        self.page.keyboard.type(option[1:])
 
     @property
     def text(self) -> str:
@@ -103,7 +134,7 @@ class Window:
             self.page.emulate_media(color_scheme=scheme)
             self.page.set_viewport_size({"width": WIDTHS[device], "height": 800})
             self.page.evaluate(TURN, direction)
-            found = Axe().run(self.page, options={"runOnly": CONFORMANCE})
+            found = Axe().run(self.page, options=AXE)
             assert found.violations_count == 0, f"{name}, {look}:\n{found.generate_report()}"
             overflow = self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
             assert overflow <= 0, f"{name}, {look}: {overflow} px too wide"
@@ -116,27 +147,41 @@ class Window:
 def window_for(
     chromium: Browser, live_server: LiveServer, settings: SettingsWrapper
 ) -> Iterator[Callable[..., Window]]:
-    """Return a maker of windows, each a browser profile of its own; errors on the console are collected."""
+    """Return a maker of windows, each a browser profile of its own; none may have complained when the test is over."""
     settings.OAUTH_FLOWS = {**settings.OAUTH_FLOWS, "BASE_URL": live_server.url}
-    contexts = []
+    settings.SECURE_CSP = USUAL
+    windows: list[Window] = []
 
     def make(user: User | None, *, by_keyboard: bool = False, scripts: bool = True) -> Window:
-        context = chromium.new_context(java_script_enabled=scripts)
-        contexts.append(context)
-        page, said = context.new_page(), []
-        page.on("console", lambda message: said.append(message.text) if is_complaint(message) else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
+        # Whom the browser trusts is not what is tested.
+        context = chromium.new_context(java_script_enabled=scripts, ignore_https_errors=True)
         if user is not None:
             log_in(context, live_server.url, user)
-        return Window(context, page, live_server.url, said, by_keyboard)
+        window = Window(context, context.new_page(), live_server.url, complaints_of(context), by_keyboard)
+        windows.append(window)
+        return window
 
     yield make
-    for context in contexts:
-        context.close()
+    for window in windows:
+        window.context.close()
+    for window in windows:
+        assert window.said == []
+
+
+def complaints_of(context: BrowserContext) -> list[str]:
+    """Return what will stand on the consoles of all pages of a browser: errors, and what a policy has kept away."""
+    said: list[str] = []
+    context.on("console", lambda message: said.append(message.text) if is_complaint(message) else None)
+    context.on("weberror", lambda error: said.append(str(error.error)))
+    return said
 
 
 def is_complaint(message: Any) -> bool:
-    return message.type == "error" and not message.location.get("url", "").endswith("/favicon.ico")
+    """Tell an error from what Chromium mentions of every page with another status than 200."""
+    url = message.location.get("url", "")
+    is_status = "Failed to load resource: the server responded with a status of 4" in message.text
+    is_page = message.page is not None and message.page.url == url
+    return message.type == "error" and not url.endswith("/favicon.ico") and not (is_status and is_page)
 
 
 class ConsentPage:
@@ -162,3 +207,15 @@ def log_in(context: Any, site: str, user: User) -> None:
 def window(window_for: Callable[[User | None], Window], user: User) -> Window:
     """Return the window of ``user``."""
     return window_for(user)
+
+
+@pytest.fixture(params=["mouse"])
+def office(
+    request: pytest.FixtureRequest,
+    window_for: Callable[..., Window],
+    make_user: Callable[..., User],
+    settings: SettingsWrapper,
+) -> Window:
+    """Return the window of a superuser, on a site whose forms lead nowhere else."""
+    settings.SECURE_CSP = POLICY
+    return window_for(make_user("root", is_staff=True, is_superuser=True), by_keyboard=request.param == "keyboard")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,15 +16,21 @@ POLICY = {
     "font-src": ["'self'"], "connect-src": ["'self'"], "form-action": ["'self'"], "base-uri": ["'none'"],
     "frame-ancestors": ["'none'"],
 }  # fmt: skip
+USUAL = {name: sources for name, sources in POLICY.items() if name != "form-action"}
+"""Where forms may lead to a service and back: what every page is sent with unless a test says otherwise."""
 
 
-def strict(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Send the policy with every page, as Django 6's own middleware would."""
-    line = "; ".join(f"{name} {' '.join(sources)}" for name, sources in POLICY.items())
+def send(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Do as Django's own middleware, with the settings as they are now: the server has read them once, at its start."""
 
     def respond(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        response["Content-Security-Policy"] = line
+        policy = getattr(response, "_csp_config", getattr(settings, "SECURE_CSP", None))
+        if policy:
+            line = "; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items())
+            response["Content-Security-Policy"] = line
+        if opener := settings.SECURE_CROSS_ORIGIN_OPENER_POLICY:
+            response["Cross-Origin-Opener-Policy"] = opener
         return response
 
     return respond

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from django_oauth_flows.models import Connection, Provider
-from tests.browser.conftest import ConsentPage
-from tests.browser.policy import POLICY
+from tests.browser.conftest import HANDS, ConsentPage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.contrib.auth.models import User
-    from playwright.sync_api import Page
-    from pytest_django.fixtures import SettingsWrapper
-
     from django_oauth_flows.testing import FakeProvider
     from tests.browser.conftest import Window
 
@@ -37,34 +31,32 @@ AT_MOST = 25
 class ClickList:
     """Does what a person would, and keeps count."""
 
-    page: Page
+    window: Window
     lines: list[str] = field(default_factory=list)
 
     def click(self, role: str, name: str, *, leads_on: bool = True) -> None:
         """Press a button, or follow a link."""
-        target = self.page.get_by_role(role, name=name, exact=True).first  # type: ignore[arg-type]
-        if leads_on:
-            with self.page.expect_navigation():
-                target.click()
-        else:
-            target.click()
+        page = self.window.page
+        target = page.get_by_role(role, name=name, exact=True).first  # type: ignore[arg-type]
+        with page.expect_navigation() if leads_on else nullcontext():
+            self.window.reach(target, then="Enter")
         self.lines.append(f"Click **{name}**.")
 
     def fill(self, label: str, value: str, *, told: str) -> None:
         """Type or paste."""
-        self.page.get_by_label(label, exact=True).first.fill(value)
+        self.window.fill(label, value)
         self.lines.append(f"{told} into **{label}**.")
 
     def tick(self, label: str) -> None:
         """Tick a box."""
-        self.page.get_by_label(label, exact=True).check()
+        self.window.reach(self.window.page.get_by_label(label, exact=True), then="Space")
         self.lines.append(f"Tick **{label}** (only for a server in your own network).")
 
     def picture(self, name: str, told: str) -> None:
         """Show what there is to see now."""
         if os.environ.get("CLICK_LIST") == "write":
             PICTURES.mkdir(exist_ok=True)
-            self.page.screenshot(path=PICTURES / f"{name}.png")
+            self.window.page.screenshot(path=PICTURES / f"{name}.png")
         self.lines.append(f"![{told}](pictures/{name}.png)")
 
     @property
@@ -84,17 +76,13 @@ class ClickList:
         return "\n".join(text).strip() + "\n"
 
 
-def test_from_the_empty_list_to_a_passed_test(
-    window_for: Callable[[User], Window], make_user: Callable[..., User], fake: FakeProvider, settings: SettingsWrapper
-) -> None:
-    settings.SECURE_CSP = POLICY
-    settings.MIDDLEWARE = ["tests.browser.policy.strict", *settings.MIDDLEWARE]
+@pytest.mark.parametrize("office", HANDS, indirect=True)
+def test_from_the_empty_list_to_a_passed_test(office: Window, fake: FakeProvider) -> None:
     fake.script("authorize", ConsentPage())
-    office = window_for(make_user("root", is_staff=True, is_superuser=True))
     office.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = office.page
     page.set_viewport_size({"width": 1100, "height": 760})
-    did = ClickList(page)
+    did = ClickList(office)
 
     office.open("/admin/oauth_flows/provider/")
     did.lines.append("Open *OAuth connections › Providers* in the admin.")
@@ -117,7 +105,7 @@ def test_from_the_empty_list_to_a_passed_test(
     did.picture("provider-filled-in", "The form, filled in from what the service says of itself")
     did.click("button", "Save and test")
     did.picture("provider-before-test", "The test's page")
-    page.get_by_role("button", name="Start the test").click()
+    office.reach(page.get_by_role("button", name="Start the test"), then="Enter")
     did.lines.append("Click **Start the test**.")
     page.wait_for_url(f"{fake.url}/**")
     did.click("link", "Allow")
@@ -127,7 +115,6 @@ def test_from_the_empty_list_to_a_passed_test(
     assert did.count <= AT_MOST
     assert Provider.objects.get().slug == "notebook"
     assert not Connection.objects.exists()
-    assert office.said == []
     written = DOCS / "click-list.md"
     text = HEAD % did.count + did.written()
     if os.environ.get("CLICK_LIST") == "write":
@@ -138,12 +125,9 @@ def test_from_the_empty_list_to_a_passed_test(
             assert (DOCS / line.rpartition("(")[2].rstrip(")")).stat().st_size > 5_000
 
 
-def test_without_a_script_the_redirect_uri_is_there_to_be_marked(
-    window_for: Callable[[User], Window], make_user: Callable[..., User], provider: Provider
-) -> None:
-    office = window_for(make_user("root", is_staff=True, is_superuser=True))
+def test_without_a_script_the_redirect_uri_is_there_to_be_marked(office: Window, provider: Provider) -> None:
     page = office.page
-    page.route("**/*.js", lambda route: route.abort())
+    page.route("**/*.js", lambda route: route.fulfill(body=""))
     page.goto(f"{office.site}/admin/oauth_flows/provider/{provider.pk}/change/")
     field = page.get_by_label("Redirect URI to register at the service")
     assert field.input_value() == f"{office.site}/oauth/callback/fake/"

@@ -1,4 +1,4 @@
-"""The admin's pages, looked at whole by axe-core: light and dark, wide and narrow."""
+"""The admin's pages, looked at whole by axe-core: light and dark, wide and narrow, from the left and from the right."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.templatetags.static import static
 from django.utils import timezone
 
 from django_oauth_flows import flows
@@ -15,15 +16,11 @@ from django_oauth_flows.admin import connection_actions
 from django_oauth_flows.models import Provider, RefreshCount, Revocation, WebhookDelivery
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import make_connection
-from tests.browser.conftest import CONFORMANCE, WIDTHS
-from tests.browser.policy import POLICY
+from tests.browser.conftest import AXE, LOOKS, WIDTHS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from django.contrib.auth.models import User
     from playwright.sync_api import Page
-    from pytest_django.fixtures import SettingsWrapper
 
     from django_oauth_flows.models import Connection
     from django_oauth_flows.testing import FakeProvider
@@ -32,16 +29,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.django_db(transaction=True)]
 
 
-@pytest.fixture
-def office(window_for: Callable[[User], Window], make_user: Callable[..., User], settings: SettingsWrapper) -> Window:
-    """Return the window of a superuser, on a site with a strict content security policy."""
-    settings.SECURE_CSP = POLICY
-    settings.MIDDLEWARE = ["tests.browser.policy.strict", *settings.MIDDLEWARE]
-    return window_for(make_user("root", is_staff=True, is_superuser=True))
-
-
 def examine(window: Window, name: str) -> None:
-    """Hold the whole page to WCAG A and AA; keep pictures if ``SCREENSHOTS`` names a folder."""
+    """Hold the whole page to WCAG A and AA in every look; keep pictures if ``SCREENSHOTS`` names a folder."""
     page = window.page
     for summary in page.query_selector_all("details:not([open]) > summary"):
         summary.click()  # what is folded away is looked at as well
@@ -49,24 +38,33 @@ def examine(window: Window, name: str) -> None:
         """() => { const sheet = new CSSStyleSheet(); sheet.replaceSync("* { transition: none !important }");
         document.adoptedStyleSheets = [...document.adoptedStyleSheets, sheet]; }"""
     )
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for device, width in WIDTHS.items():
-            page.set_viewport_size({"width": width, "height": 800})
-            if folder := os.environ.get("SCREENSHOTS"):
-                page.screenshot(path=Path(folder) / f"{name}-{scheme}-{device}.png", full_page=True)
-            overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-            assert overflow <= 0 or device == "phone", f"{name}: {overflow} px wider than the window"
-            found = axe(page)
-            assert found.violations_count == 0, f"{name}, {scheme}, {device}:\n{found.generate_report()}"
+    for look in sorted(LOOKS, key=lambda look: look[2]):
+        scheme, device, direction = look
+        turn(page, direction)
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": WIDTHS[device], "height": 800})
+        if folder := os.environ.get("SCREENSHOTS"):
+            page.screenshot(path=Path(folder) / f"{name}-{'-'.join(look)}.png", full_page=True)
+        overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert overflow <= 0 or device == "phone", f"{name}, {look}: {overflow} px wider than the window"
+        found = axe(page)
+        assert found.violations_count == 0, f"{name}, {look}:\n{found.generate_report()}"
     assert window.said == [], window.said
+
+
+def turn(page: Page, direction: str) -> None:
+    """Do to a page what Django does in languages that are written from right to left."""
+    if direction == "rtl" and page.evaluate("document.dir") != "rtl":
+        for sheet in ("rtl", "responsive_rtl"):
+            page.add_style_tag(url=static(f"admin/css/{sheet}.css"))
+        page.evaluate("document.dir = 'rtl'")
 
 
 def axe(page: Page) -> Any:
     """Run axe-core, which is put into the page from outside: the page's policy is not its own."""
     from axe_playwright_python.sync_playwright import Axe
 
-    return Axe().run(page, options={"runOnly": CONFORMANCE})
+    return Axe().run(page, options=AXE)
 
 
 @pytest.mark.parametrize("path", ["", "add/", "{pk}/change/", "{pk}/history/", "{pk}/delete/", "{pk}/test/"])
@@ -130,6 +128,16 @@ def test_the_page_between_two_rounds_goes_on_by_itself(
 def test_the_page_that_adds_a_provider_from_the_catalogue(name: str, query: str, office: Window) -> None:
     office.open(f"/admin/oauth_flows/provider/add/?{query}")
     examine(office, f"admin-provider-add-{name}")
+
+
+@pytest.mark.parametrize("outcome", ["found", "refused"])
+def test_what_discovery_leads_to(outcome: str, office: Window, fake: FakeProvider) -> None:
+    page = office.open("/admin/oauth_flows/provider/add/")
+    office.fill("Issuer URL", fake.url if outcome == "found" else "https://127.0.0.1:1")
+    page.get_by_label("on the internal network", exact=True).check()
+    office.press("Discover")
+    assert ("has described itself" in office.text) == (outcome == "found")
+    examine(office, f"admin-provider-discovered-{outcome}")
 
 
 @pytest.mark.parametrize("path", ["", "{pk}/change/", "{pk}/history/", "import/"])

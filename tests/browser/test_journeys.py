@@ -6,22 +6,20 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.urls import path
 from django.utils.html import format_html
-from pytest_django.live_server_helper import LiveServer
 
 from django_oauth_flows.decorators import connection_required
 from django_oauth_flows.models import AuthorizationRequest, Connection
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import make_connection, make_provider
-from tests.browser.conftest import ConsentPage, log_in
+from tests.browser.conftest import HANDS, ConsentPage, log_in
 from tests.urls import urlpatterns as site
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from django.contrib.auth.models import User
     from pytest_django.fixtures import SettingsWrapper
@@ -65,11 +63,13 @@ def history(window: Window) -> int:
 
 
 @pytest.mark.security("B25")
+@pytest.mark.parametrize("hands", HANDS)
 @pytest.mark.parametrize("protocol", ["oauth2", "oauth1"])
 def test_a_user_connects_comes_back_and_disconnects(
-    protocol: str, window: Window, user: User, fake: FakeProvider
+    protocol: str, hands: str, window_for: Callable[..., Window], user: User, fake: FakeProvider
 ) -> None:
     make_provider(fake, protocol=protocol)
+    window = window_for(user, by_keyboard=hands == "keyboard")
     asked: list[tuple[str, str]] = []
     window.page.on("request", lambda r: asked.append((r.url, r.headers.get("referer", ""))))
     window.open("/home/")
@@ -90,27 +90,28 @@ def test_a_user_connects_comes_back_and_disconnects(
     assert Connection.objects.get().status == Connection.Status.REVOKED
     window.open("/home/")
     assert "Connect Fake" in window.text
-    assert window.said == []
 
 
+@pytest.mark.parametrize("hands", HANDS)
 def test_a_page_that_needs_a_connection_is_reached_in_two_presses(
-    window_for: Callable[[User | None], Window], user: User, provider: Provider
+    hands: str, window_for: Callable[..., Window], user: User, provider: Provider
 ) -> None:
-    window = window_for(None)
+    window = window_for(None, by_keyboard=hands == "keyboard")
     window.open("/notes/?page=3")
-    window.page.fill("input[name=username]", user.username)
-    window.page.fill("input[name=password]", "correct horse")
-    with window.page.expect_navigation():
-        window.page.click("input[type=submit]")
+    window.fill("Username:", user.username)
+    window.fill("Password:", "correct horse")
+    window.press("Log in")
     assert "You are logged in here as ada." in window.text
     window.press("Connect Fake")
     assert window.page.url == window.site + "/notes/?page=3"
 
 
 @pytest.mark.security("B07")
+@pytest.mark.parametrize("hands", HANDS)
 def test_back_reload_and_the_same_address_again_end_in_sensible_pages(
-    window: Window, provider: Provider, fake: FakeProvider
+    hands: str, window_for: Callable[..., Window], user: User, provider: Provider, fake: FakeProvider
 ) -> None:
+    window = window_for(user, by_keyboard=hands == "keyboard")
     callbacks: list[str] = []
     window.page.on("request", lambda r: callbacks.append(r.url) if "/callback/" in r.url else None)
     window.open("/oauth/")
@@ -129,7 +130,7 @@ def test_back_reload_and_the_same_address_again_end_in_sensible_pages(
 
 
 @pytest.mark.security("B20")
-@pytest.mark.parametrize("hands", ["mouse", "keyboard"])
+@pytest.mark.parametrize("hands", HANDS)
 @pytest.mark.parametrize("answer", ["yes", "no"])
 def test_an_answer_that_another_site_posts_arrives_although_its_request_brings_no_session(
     answer: str,
@@ -203,6 +204,7 @@ def test_a_foreign_page_starts_nothing(window: Window, provider: Provider, fake:
     window.page.on("request", lambda request: asked.append((request.method, request.url)))
     window.page.goto(f"{fake.url}/authorize")
     window.press("Win")
+    window.said.clear()  # an answer that is no picture, on the foreign page
     assert {("GET", target), ("POST", target)} <= set(asked)
     assert "CSRF" in window.text
     assert not AuthorizationRequest.objects.exists()
@@ -210,17 +212,23 @@ def test_a_foreign_page_starts_nothing(window: Window, provider: Provider, fake:
 
 @pytest.mark.security("A16", "D01")
 @pytest.mark.parametrize("target", ["/oauth/", "/oauth/connect/fake/confirm/", "/oauth/callback/fake/"])
-def test_no_page_can_be_framed_not_even_by_its_own_site(target: str, window: Window, connection: Connection) -> None:
+def test_no_page_can_be_framed_not_even_by_its_own_site(
+    target: str, window: Window, connection: Connection, settings: SettingsWrapper
+) -> None:
+    settings.SECURE_CSP = {"frame-src": ["'self'"]}  # the page that frames is allowed to
     window.open(f"/framing/?target={target}")
     window.page.wait_for_timeout(200)
     assert window.page.frames[-1].url == "chrome-error://chromewebdata/"
     assert any("frame" in text.lower() for text in window.said)
+    window.said.clear()
 
 
 @pytest.mark.security("B27")
+@pytest.mark.parametrize("hands", HANDS)
 def test_reconnecting_with_another_account_asks_and_can_be_declined(
-    window: Window, provider: Provider, user: User, fake: FakeProvider
+    hands: str, window_for: Callable[..., Window], provider: Provider, user: User, fake: FakeProvider
 ) -> None:
+    window = window_for(user, by_keyboard=hands == "keyboard")
     make_connection(provider, user, fake, label="Ada Lovelace")
     fake.oauth2.subject, fake.oauth2.name = "account-2", "Countess"
     window.open("/oauth/")
@@ -252,17 +260,13 @@ def test_another_user_in_the_same_browser_starts_again_under_their_own_name(
 
 
 def test_a_popup_works_where_the_policy_allows_the_sites_own_scripts(
-    window: Window, strict_site: str, provider: Provider, user: User, settings: SettingsWrapper
+    window: Window, provider: Provider, settings: SettingsWrapper
 ) -> None:
-    settings.OAUTH_FLOWS = {"BASE_URL": strict_site}
     settings.SECURE_CSP = STRICT | {"script-src": ["'self'"]}
-    log_in(window.context, strict_site, user)
-    page = window.page
-    page.goto(f"{strict_site}/popup/")
+    page = window.open("/popup/")
     with page.expect_popup():
         page.get_by_role("button", name="Connect Fake").click()
     page.get_by_text("Fake is connected as Ada Lovelace").wait_for()
-    assert window.said == []
 
 
 STRICT = {
@@ -274,39 +278,16 @@ STRICT = {
 }
 
 
-def strict_policy(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Do as the middleware that Django has since 6.0."""
-
-    def middleware(request: HttpRequest) -> HttpResponse:
-        response = get_response(request)
-        policy = getattr(response, "_csp_config", settings.SECURE_CSP)
-        response["Content-Security-Policy"] = "; ".join(f"{name} {' '.join(v)}" for name, v in policy.items())
-        return response
-
-    return middleware
-
-
-@pytest.fixture
-def strict_site(settings: SettingsWrapper) -> Iterator[str]:
-    """Serve the site under the strict policy; the suite's own server has loaded its middleware before."""
-    settings.MIDDLEWARE = [f"{__name__}.strict_policy", *settings.MIDDLEWARE]
-    settings.SECURE_CSP = STRICT
-    server = LiveServer("localhost")
-    yield server.url
-    server.stop()
-
-
+@pytest.mark.parametrize("hands", HANDS)
 def test_everything_works_under_the_strictest_content_policy(
-    window: Window, strict_site: str, provider: Provider, user: User, settings: SettingsWrapper
+    hands: str, window_for: Callable[..., Window], provider: Provider, user: User, settings: SettingsWrapper
 ) -> None:
-    settings.OAUTH_FLOWS = {"BASE_URL": strict_site}
-    window.site = strict_site
-    log_in(window.context, strict_site, user)
-    response = window.page.goto(f"{strict_site}/oauth/")
+    settings.SECURE_CSP = STRICT
+    window = window_for(user, by_keyboard=hands == "keyboard")
+    response = window.page.goto(f"{window.site}/oauth/")
     assert response is not None
     assert "form-action 'self'" in response.headers["content-security-policy"]
-    window.page.get_by_role("button", name="Connect Fake").click()
+    window.reach(window.page.get_by_role("button", name="Connect Fake"), then="Enter")
     window.page.get_by_role("heading", name="Fake: Ada Lovelace").wait_for()
     window.press("Disconnect")
     assert "Disconnected lately" in window.text
-    assert window.said == []

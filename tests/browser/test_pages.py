@@ -14,6 +14,7 @@ from django_oauth_flows import flows
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Token
 from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry
+from tests.browser.conftest import HANDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,6 @@ def test_the_page_after_a_no(window: Window, provider: Provider, fake: FakeProvi
     window.open("/oauth/")
     window.press("Connect Fake")
     assert "Cancelled" in window.text
-    window.said.clear()  # the browser mentions the status of the page
     window.examine("cancelled")
 
 
@@ -114,7 +114,6 @@ def test_a_refused_callback(window_for: Callable[[User | None], Window], provide
     window = window_for(None)
     window.open("/oauth/callback/fake/?code=x&state=y")
     assert "state_unknown" in window.text
-    window.said.clear()
     window.examine("refused")
 
 
@@ -144,7 +143,11 @@ def test_the_page_while_another_request_is_at_it(window: Window, provider: Provi
     window.examine("in-progress")
 
 
-def test_the_page_that_shows_a_code_for_another_device(window: Window, fake: FakeProvider) -> None:
+@pytest.mark.parametrize("hands", HANDS)
+def test_the_page_that_shows_a_code_for_another_device(
+    hands: str, window_for: Callable[..., Window], user: User, fake: FakeProvider
+) -> None:
+    window = window_for(user, by_keyboard=hands == "keyboard")
     fake.oauth2.device_interval = 60  # no page may move on while it is examined
     make_provider(fake, device_authorization_endpoint=f"{fake.url}/device", offers_device_flow=True)
     window.open("/oauth/")
@@ -162,12 +165,23 @@ def test_the_page_that_shows_a_code_for_another_device(window: Window, fake: Fak
     assert "Working." in window.text
 
 
+@pytest.mark.parametrize("hands", HANDS)
+def test_a_code_for_another_device_is_cancelled(
+    hands: str, window_for: Callable[..., Window], user: User, fake: FakeProvider
+) -> None:
+    make_provider(fake, device_authorization_endpoint=f"{fake.url}/device", offers_device_flow=True)
+    window = window_for(user, by_keyboard=hands == "keyboard")
+    window.open("/oauth/")
+    window.press("Connect Fake with another device")
+    window.press("Cancel")
+    assert "No account is connected yet." in window.text
+
+
 def test_the_page_of_a_misconfigured_provider(window: Window, fake: FakeProvider) -> None:
     make_provider(fake, token_endpoint_auth_method="client_secret_basic", authorization_endpoint="ftp://x")
     window.open("/oauth/")
     window.press("Connect Fake")
     assert "not set up correctly" in window.text
-    window.said.clear()
     window.examine("misconfigured")
 
 

@@ -168,7 +168,8 @@ def mutated(mutant: Mutant, texts: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{mutant.row}: {change.old!r} occurs {count} times in {change.file}")
         found[change.file] = found[change.file].replace(change.old, change.new)
     for file, text in found.items():
-        compile(text, file, "exec")
+        if file.endswith(".py"):
+            compile(text, file, "exec")
     return found
 
 

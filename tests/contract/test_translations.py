@@ -22,12 +22,12 @@ PARTS = re.compile(r"%\(\w+\)[sd]|</?\w+>|\bRFC \d+\b|\b[a-z]+(?:_[a-z]+)+\b|\b[
 """What a translation keeps as it is: placeholders, HTML, names of parameters and settings."""
 
 ALIKE = {
-    "ar": set[str](),
-    "de": {"Client", "Token"},
-    "es": {"Token", "proxy", "token", "tokens"},
-    "fr": {"Client", "Pages", "Permissions", "active", "date", "message", "proxy"},
+    "ar": {"%(reason)s."},
+    "de": {"%(reason)s.", "Client", "Token"},
+    "es": {"%(reason)s.", "Token", "proxy", "token", "tokens"},
+    "fr": {"%(reason)s.", "Client", "Pages", "Permissions", "active", "date", "message", "proxy"},
     "ja": set[str](),
-    "pt_BR": {"Token", "proxy", "token", "tokens"},
+    "pt_BR": {"%(reason)s.", "Token", "proxy", "token", "tokens"},
     "zh_Hans": set[str](),
 }
 """What is spelled in a language as in English, beside names."""

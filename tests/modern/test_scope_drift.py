@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from django_oauth_flows import flows
+from django_oauth_flows.admin import searching
 from django_oauth_flows.decorators import connection_required
 from django_oauth_flows.models import Connection, Provider
 from django_oauth_flows.testing.factories import answer, begin, consent, make_connection, make_provider
@@ -69,6 +70,23 @@ def test_staff_filter_the_affected_and_see_what_they_lack(outgrown: Connection, 
     Connection.objects.update(granted_scopes=("read",))
     change = admin_client.get(f"/admin/oauth_flows/connection/{outgrown.pk}/change/").content.decode()
     assert "lacks of what is required" in change.lower()
+
+
+@pytest.mark.parametrize("sets", [3, searching.MOST_STARTS + 1])
+def test_the_filter_finds_them_whatever_else_was_granted(
+    sets: int, outgrown: Connection, provider: Provider, fake: FakeProvider, make_user: Callable[..., User], admin_client: Client
+) -> None:  # fmt: skip
+    long = " ".join(f"https://api.example/scope/{number}" for number in range(20))
+    lacking = ("", "Write", "write:more", long)
+    granted = [*lacking, "write", f"write {long}", f"{long} write", *(f"write {number}" for number in range(sets))]
+    others = [make_connection(provider, make_user(f"u{n}"), fake, subject=str(n)) for n in range(len(granted))]
+    for other, scopes in zip(others, granted, strict=True):
+        Connection.objects.filter(pk=other.pk).update(granted_scopes=scopes)
+    page = admin_client.get("/admin/oauth_flows/connection/?required_scopes=lacking")
+    assert {row.pk for row in page.context["cl"].queryset} == {
+        outgrown.pk,
+        *(row.pk for row in others[: len(lacking)]),
+    }
 
 
 def test_the_owner_is_asked_on_the_page_and_gives_it_with_one_button(

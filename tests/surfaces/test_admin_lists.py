@@ -14,7 +14,7 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
 from django_oauth_flows.admin.paginating import COUNTED
-from django_oauth_flows.models import Connection, Token
+from django_oauth_flows.models import Connection, Provider, Token
 from django_oauth_flows.testing.factories import make_connection, make_provider
 from tests.surfaces.reading import text_of
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.test import Client
 
-    from django_oauth_flows.models import Provider
     from django_oauth_flows.testing import FakeProvider
 
 pytestmark = [
@@ -36,6 +35,7 @@ ROWS = int(os.environ.get("ADMIN_ROWS", "20000"))
 GROWING = ("oauth_flows_connection", "oauth_flows_token", "oauth_flows_connectionevent", "oauth_flows_revocation")
 LIST = "/admin/oauth_flows/connection/"
 
+LACKING = "required_scopes=lacking"
 QUERIES = (
     "",
     "p=3",
@@ -55,6 +55,8 @@ QUERIES = (
     "provider__id__exact={rare}",
     "provider__id__exact={rare}&state=revoked",
     "provider__id__exact={common}&state=reauthorization_required&dying=30",
+    LACKING,
+    f"{LACKING}&state=active&provider__id__exact={{common}}",
     "_facets=True",
     "o=5",  # an order that is not offered
 )
@@ -62,7 +64,8 @@ QUERIES = (
 
 @pytest.fixture
 def many(provider: Provider, user: User, fake: FakeProvider) -> Iterator[tuple[Provider, Provider]]:
-    """Return two providers, of which nearly all connections have the first; each user has two."""
+    """Return two providers, of which nearly all connections have the first; each user has two, few of which lack a scope."""
+    Provider.objects.update(required_scopes=("write",))
     rare = make_provider(fake, slug="rare")
     make_connection(rare, user, fake, subject="the-only-one")
     template = make_connection(provider, user, fake, label="Template")
@@ -82,6 +85,7 @@ def _multiply(template: Connection, count: int) -> None:
         "id": "gen_random_uuid()", "subject": "'subject-' || n", "label": "'Account ' || n", "user_id": "u.id",
         "owner_id": "u.id::text", "created_at": "t.created_at - n * interval '1 second'",
         "status": "CASE WHEN n %% 97 = 0 THEN 'reauthorization_required' WHEN n %% 53 = 0 THEN 'revoked' ELSE 'active' END",
+        "granted_scopes": "CASE WHEN n %% 1009 = 0 THEN ' read ' ELSE ' read write ' END",
         "reason": "CASE WHEN n %% 97 = 0 THEN 'expired' ELSE '' END",
     }  # fmt: skip
     tokens = [str(f.column) for f in Token._meta.concrete_fields]
@@ -113,14 +117,23 @@ def asked(client: Client, url: str) -> list[str]:
     return [query["sql"] for query in captured if any(f'"{table}"' in query["sql"] for table in GROWING)]
 
 
-def scanned(sql: str) -> tuple[list[str], str]:
-    """Return which growing tables the plan of a SELECT reads from end to end, and the plan."""
+def planned(sql: str, *options: str) -> dict[str, Any]:
+    """Return the plan of a SELECT."""
     with database.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}".replace("%", "%%"), [])
+        cursor.execute(f"EXPLAIN ({', '.join((*options, 'FORMAT JSON'))}) {sql}".replace("%", "%%"), [])
         (found,) = cursor.fetchone()
-    plan = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
-    whole = [n["Relation Name"] for n in _nodes(plan) if n["Node Type"] == "Seq Scan" and n["Relation Name"] in GROWING]
-    return whole, json.dumps(plan, indent=1)
+    plan: dict[str, Any] = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
+    return plan
+
+
+def scanned(plan: dict[str, Any]) -> list[str]:
+    """Return which growing tables a plan reads from end to end."""
+    return [n["Relation Name"] for n in _nodes(plan) if n["Node Type"] == "Seq Scan" and n["Relation Name"] in GROWING]
+
+
+def discarded(plan: dict[str, Any]) -> int:
+    """Return how many rows were read for nothing."""
+    return sum(int(count) for node in _nodes(plan) for name, count in node.items() if name.startswith("Rows Removed"))
 
 
 def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
@@ -146,7 +159,12 @@ def test_nothing_that_staff_look_at_reads_a_table_from_end_to_end(
             check_plan(sql, query)
             counts_all = "SELECT COUNT(" in sql and f"LIMIT {COUNTED + 1}" not in sql
             assert not counts_all, f"{query}: {sql}"
-    assert max(counts.values()) <= 2, counts  # one page, and a bounded count
+    looks = 3  # into the index: two sets of scopes, and no more
+    for query, count in counts.items():
+        assert count <= 2 + looks * (LACKING in query), counts  # one page, and a bounded count
+    for sql in asked(root, f"{LIST}?{LACKING}"):
+        plan = planned(sql, "ANALYZE")
+        assert discarded(plan) <= COUNTED, f"{sql}\n{json.dumps(plan, indent=1)}"
     one = Connection.objects.get(subject="subject-42")
     pages = [f"/admin/oauth_flows/provider/{provider.pk}/change/" for provider in many]
     for page in (*pages, "/admin/oauth_flows/provider/", f"{LIST}{one.pk}/change/"):
@@ -156,8 +174,8 @@ def test_nothing_that_staff_look_at_reads_a_table_from_end_to_end(
 
 
 def check_plan(sql: str, asked_by: str) -> None:
-    whole, plan = scanned(sql)
-    assert not whole, f"{asked_by}\n{sql}\n{plan}"
+    plan = planned(sql)
+    assert not scanned(plan), f"{asked_by}\n{sql}\n{json.dumps(plan, indent=1)}"
 
 
 def check_what_is_found(root: Client) -> None:
@@ -165,5 +183,7 @@ def check_what_is_found(root: Client) -> None:
     page = root.get(LIST)
     assert page.context["cl"].result_count == COUNTED
     assert f"The newest {COUNTED} connections are listed" in text_of(page)
+    lack = root.get(f"{LIST}?{LACKING}").context["cl"]
+    assert lack.result_count == min(COUNTED, Connection.objects.lacking_required_scopes().count()) > 0
     for term, expected in (("user-77", 2), ("subject-42", 1), ("the-only-one", 1), ("Template", 1), ("user-7", 2)):
         assert root.get(f"{LIST}?q={term}").context["cl"].result_count == expected, term

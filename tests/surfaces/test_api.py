@@ -546,6 +546,7 @@ def test_query_parameters_filter_nothing(browser: Client, connection: Connection
         (b'{"scopes": NaN}', 400, "parse_error"),
         (b'{"\xff": 1}', 400, "parse_error"),
         (b'{"next": "' + b"a" * 10_000_000 + b'"}', 413, "request_too_large"),
+        (b'{"next": "' + b"a" * 20_000 + b'"}', 413, "request_too_large"),
         (b"[]", 400, "invalid"),
         (b'"text"', 400, "invalid"),
         (b"1", 400, "invalid"),

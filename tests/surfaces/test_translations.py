@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from django.utils import translation
 
+from django_oauth_flows.models import Connection
 from tests.surfaces.reading import text_of
 
 if TYPE_CHECKING:
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.test import Client
     from pytest_django.fixtures import SettingsWrapper
-
-    from django_oauth_flows.models import Connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -58,6 +58,16 @@ def test_pages_speak_the_browsers_language(browser: Client, connection: Connecti
     opening = f'<html lang="{language}"' + (' dir="rtl"' if language == "ar" else "") + ">"
     for response in (answer, refused):
         assert opening in response.content.decode()
+
+
+@every_language
+def test_a_sentence_ends_as_in_its_language(browser: Client, connection: Connection, language: str) -> None:
+    Connection.objects.update(status="reauthorization_required", reason="invalid_grant")
+    page = text_of(browser.get("/oauth/", headers={"Accept-Language": language}))
+    with translation.override(language):
+        reason = Connection.objects.get().get_reason_display()
+    stop = "。" if language in ("ja", "zh-hans") else "."
+    assert f"{reason}{stop}" in page
 
 
 @pytest.mark.parametrize(("asked", "language"), ASKED.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.contract.mutants.answers import ANSWERS
+from tests.contract.mutants.asking import ASKING
 from tests.contract.mutants.base import ROWS, Change, Mutant
 from tests.contract.mutants.believing import BELIEVING
 from tests.contract.mutants.binding import BINDING
@@ -14,4 +15,4 @@ from tests.contract.mutants.staff import STAFF
 
 __all__ = ["MUTANTS", "ROWS", "Change", "Mutant"]
 
-MUTANTS = (*REFRESHING, *DISCONNECTING, *ANSWERS, *BINDING, *KEEPING, *BELIEVING, *ENTERING, *STAFF)
+MUTANTS = (*REFRESHING, *DISCONNECTING, *ANSWERS, *BINDING, *KEEPING, *BELIEVING, *ENTERING, *STAFF, *ASKING)

@@ -1,4 +1,4 @@
-"""Staff see state, not secrets, and each verb has a permission of its own: rows M03 to M08."""
+"""Staff see state, not secrets, and each verb has a permission of its own: rows M03 to M10."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ STAFF = (
         f"{BULK}test_an_accounts_name_is_no_formula",
     ),
     mutant(
+        "M06", "no link leads to a script", "models/provider_rules.py", 'for name in ("console_url", "account_url"):', "for name in ():",
+        f"{ADMIN}test_no_link_leads_to_a_script",
+    ),
+    mutant(
+        "M06", "an answer that a browser would run is passed on as bytes", "protocol/delegation.py",
+        "return content_type if is_inert and is_one and _is_plain(content_type) else OPAQUE", "return content_type",
+        "surfaces/test_api_calls.py::test_a_hostile_page_is_passed_on_as_bytes_that_no_browser_runs",
+    ),
+    mutant(
         "M07", "an export leaves secrets out", "admin/exporting.py",
         '"token__failure_count",', '"token__failure_count", "token__access_token",',
         f"{BULK}test_the_export_has_every_row_and_no_secret",
@@ -64,5 +73,10 @@ STAFF = (
         "M08", "a report repeats no endpoint's words", "flows/rehearsing.py",
         "if isinstance(error, TokenEndpointError) and error.error in NAMED else", "if isinstance(error, TokenEndpointError) else",
         f"{TESTING}test_a_test_never_repeats_what_an_endpoint_answers",
+    ),
+    mutant(
+        "M10", "a changed secret is named by its field", "admin/provider_form.py",
+        'new_client_secret = _secret_field(_("Client secret"))', 'new_client_secret = _secret_field(" ")',
+        f"{ADMIN}test_the_log_names_what_changed_and_no_value",
     ),
 )  # fmt: skip
