@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class Quirk:
     """The deviations of one server. What is None is as everywhere."""
 
+    says: str = ""
+    """What it changes, for the documentation."""
     servers: tuple[str, ...] = ()
     """The entries of the catalogue that need it."""
     authorization_request: Callable[[ClientRegistration], dict[str, str]] | None = None
@@ -55,8 +57,6 @@ def quirk_named(name: str) -> Quirk:
     return _KNOWN[name]
 
 
-# Walmart Marketplace: authorization requests need a nonce, though no ID token repeats it, and every other request an id of its own.
-
 CORRELATION_HEADER = "WM_QOS.CORRELATION_ID"
 
 
@@ -79,6 +79,7 @@ def _walmart_api_request(
 register(
     "walmart",
     Quirk(
+        says="Authorization requests have a nonce, which no ID token repeats; token requests and API calls have a random id each.",
         servers=("walmart",),
         authorization_request=_walmart_authorization_request,
         token_request=_walmart_token_request,
