@@ -6,8 +6,8 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from django_oauth_flows.models.provider_rules import ENDPOINTS
-from django_oauth_flows.protocol.placeholders import VALUE, is_value, placeholders
+from django_oauth_flows.models.provider_rules import open_parameters
+from django_oauth_flows.protocol.placeholders import VALUE, is_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,19 +62,8 @@ def next_usable(connections: Iterable[Connection], scopes: Iterable[str]) -> Con
     return next((c for c in connections if not c.has_ended and not c.lacks(wanted)), None)  # type: ignore[attr-defined]
 
 
-def open_parameters(provider: Provider) -> tuple[str, ...]:
-    """Return the placeholders in the provider's addresses that the user has to fill in, such as a shop's name."""
-    addresses = [*(getattr(provider, name) for name in (*ENDPOINTS, "api_base_url")), *provider.api_hosts]
-    from django_oauth_flows.protocol.dialect import Dialect  # not needed to load the app
-
-    with suppress(ValueError, TypeError):  # said where it is used
-        addresses += Dialect.from_json(provider.dialect).templates
-    names = dict.fromkeys(name for address in addresses for name in placeholders(address))
-    return tuple(name for name in names if name not in provider.parameters)
-
-
 def parameter_fields(provider: Provider, entered: Mapping[str, str]) -> tuple[ParameterField, ...]:
-    """Return the fields for :func:`open_parameters`, with what was ``entered`` into them."""
+    """Return the fields for ``open_parameters``, with what was ``entered`` into them."""
     patterns, helps = _said_of_placeholders(provider)
     return tuple(
         ParameterField(
@@ -98,7 +87,7 @@ def _said_of_placeholders(provider: Provider) -> tuple[dict[str, str], dict[str,
 
 
 def read_parameters(provider: Provider, form: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the values of :func:`open_parameters` in ``form``; None if one is missing or no part of an address."""
+    """Return the values of ``open_parameters`` in ``form``; None if one is missing or no part of an address."""
     fields = parameter_fields(provider, form)
     if not all(field.accepted for field in fields):
         return None

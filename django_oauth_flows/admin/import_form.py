@@ -13,9 +13,8 @@ from django_oauth_flows import flows
 from django_oauth_flows.admin import wording
 from django_oauth_flows.admin.json_field import StorableJSONField
 from django_oauth_flows.exceptions import OAuthFlowsError
-from django_oauth_flows.forms import open_parameters
 from django_oauth_flows.models import Connection, Provider
-from django_oauth_flows.models.provider_rules import odd_scopes
+from django_oauth_flows.models.provider_rules import odd_scopes, open_parameters
 from django_oauth_flows.protocol.placeholders import fill
 
 if TYPE_CHECKING:

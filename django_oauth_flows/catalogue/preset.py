@@ -155,18 +155,22 @@ class Preset:
 
     def placeholders(self) -> tuple[str, ...]:
         """Return the names in the addresses and in the dialect's texts, in order of appearance."""
-        texts = [getattr(self, address) for address in (*ADDRESSES, "issuer")]
-        texts += [*self.api_hosts, *Dialect.from_json(self.dialect).templates]
-        return tuple(dict.fromkeys(name for text in texts for name in placeholders(text)))
+        return tuple(dict.fromkeys([*self._in_addresses(), *placeholders(self.issuer)]))
+
+    def _in_addresses(self) -> list[str]:
+        texts = [*(getattr(self, address) for address in ADDRESSES), *self.api_hosts]
+        return [name for text in (*texts, *Dialect.from_json(self.dialect).templates) for name in placeholders(text)]
 
     def staff_parameters(self) -> tuple[str, ...]:
         """Return the placeholders that staff fill in, never users.
 
-        They decide who receives a secret, or are the site's own; for client credentials alone, there is no user to ask.
+        They decide who receives a secret, are in the issuer alone, or are the site's own; for client credentials alone, there
+        is no user to ask.
         """
         if "client_credentials" in self.grant_types and len(self.grant_types) == 1:
             return self.placeholders()
         deciding = [n for address in CREDENTIALED for n in decides_domain(getattr(self, address))]
+        deciding += [name for name in placeholders(self.issuer) if name not in self._in_addresses()]
         return tuple(dict.fromkeys(deciding + [known.name for known in self.parameters if known.for_staff]))
 
     def parameter(self, name: str) -> Parameter:

@@ -12,6 +12,9 @@ from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import DiscoveredMetadata, Provider
+from django_oauth_flows.models.discovered_metadata import object_in
+from django_oauth_flows.models.provider_registration import own_issuer
+from django_oauth_flows.protocol.client_auth import WITH_SECRET
 from django_oauth_flows.protocol.dialect import DEFAULT_ALGORITHM
 from django_oauth_flows.protocol.discovery import discover as read_issuer
 from django_oauth_flows.protocol.discovery import ours
@@ -99,7 +102,7 @@ def add_discovered_provider(
         ask_for_scopes(provider, scopes)
     if client_secret:
         provider.seal("client_secret", Secret(client_secret))
-    elif provider.token_endpoint_auth_method != Provider.AuthMethod.PRIVATE_KEY_JWT:
+    elif provider.token_endpoint_auth_method in WITH_SECRET:
         provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
     validated(provider)
     with transaction.atomic(using=router.db_for_write(Provider)):
@@ -128,10 +131,11 @@ def rediscover(provider: Provider) -> dict[str, tuple[str, str]]:
     """Ask the provider's issuer again; return where it says something else than the row: column → (the row's, the issuer's).
 
     The row stays as it is: editing it is staff's word. What was found is kept for the admin and the system checks; a look
-    that fails leaves the last good one. Raises what :func:`discover` raises.
+    that fails leaves the last good one. Raises what :func:`discover` raises, and :class:`ConfigurationError`
+    (``provider_misconfigured``) for an issuer with a placeholder that staff have not filled in.
     """
     try:
-        found = discover(provider.issuer, internal=provider.internal, deadline=provider.request_deadline)
+        found = discover(own_issuer(provider), internal=provider.internal, deadline=provider.request_deadline)
     except OAuthFlowsError as error:
         DiscoveredMetadata.objects.filter(provider=provider).update(failure=error.code)
         raise
@@ -158,8 +162,7 @@ def note(provider: Provider, found: dict[str, Any]) -> DiscoveredMetadata:
 
 def _pinned_aliases(provider: Provider, found: dict[str, Any]) -> dict[str, str]:
     """Return where the issuer has the endpoints that receive what theirs do, for who shows a certificate; "" for nowhere."""
-    named: list[dict[str, str]] = [dialect.get(ALIASES, {}) for dialect in (provider.dialect, found.get("dialect", {}))]
-    ours, theirs = named
+    ours, theirs = object_in(provider.dialect, ALIASES), object_in(found.get("dialect"), ALIASES)
     return {f"{ALIASES}.{name}": theirs.get(name, "") for name in (*ours, *theirs)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -39,4 +41,10 @@ class DiscoveredMetadata(models.Model):
 
     def _ours(self, name: str) -> str:
         key, _, member = name.partition(".")
-        return str(self.provider.dialect.get(key, {}).get(member, "") if member else getattr(self.provider, name))
+        return str(object_in(self.provider.dialect, key).get(member, "") if member else getattr(self.provider, name))
+
+
+def object_in(dialect: Any, key: str) -> dict[str, Any]:
+    """Return the object under that key; {} if there is none, whatever a JSON column holds for a dialect."""
+    found = dialect.get(key) if isinstance(dialect, dict) else None
+    return found if isinstance(found, dict) else {}

@@ -315,7 +315,11 @@ class Provider(Sealed):
         return self.offers_device_flow and bool(self.authorization_endpoint and self.device_authorization_endpoint)
 
     def clean(self) -> None:
-        """Refuse a configuration that could not work or would be unsafe; errors name their field."""
+        """Refuse a configuration that could not work or would be unsafe; errors name their field.
+
+        ``{client_id}`` in a scope becomes the client's own, for services that take that as a scope.
+        """
+        self.scopes = tuple(scope.replace("{client_id}", self.client_id) for scope in self.scopes)
         errors: dict[str, Any] = {}
         for name, problem in problems(self):
             errors.setdefault(name, []).append(ValidationError(problem))

@@ -36,7 +36,6 @@ def registration(
     values = {**parameters, **provider.parameters}
     with _misconfiguration(provider):
         endpoints = {name: fill(getattr(provider, name), values) for name in ENDPOINTS}
-        issuer = fill(provider.issuer, values)
         api_base_url = fill(provider.api_base_url, values)
         api_hosts = tuple(fill(host, values) for host in provider.api_hosts)
         dialect = Dialect.from_json(provider.dialect).filled(values)
@@ -52,7 +51,7 @@ def registration(
         server=ServerMetadata(
             **endpoints,
             refresh_endpoint=dialect.refresh_endpoint,
-            issuer=issuer,
+            issuer=_issuer(provider, values),
             authorization_response_iss_parameter_supported=provider.authorization_response_iss_parameter_supported,
         ),
         client_id=provider.client_id,
@@ -93,7 +92,7 @@ def registration(
 def fingerprint(provider: Provider, parameters: Mapping[str, str]) -> str:
     """Do what :meth:`Provider.fingerprint` says."""
     values = {**parameters, **provider.parameters}
-    parts = [provider.protocol, provider.issuer, provider.client_id]
+    parts = [provider.protocol, _issuer(provider, values), provider.client_id]
     with _misconfiguration(provider):
         parts += [
             fill(getattr(provider, name), values)
@@ -105,6 +104,19 @@ def fingerprint(provider: Provider, parameters: Mapping[str, str]) -> str:
             # Refresh tokens go there, as they do to the token endpoint.
             parts += [json.dumps(Dialect.from_json(provider.dialect).filled(values).endpoints, sort_keys=True)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def own_issuer(provider: Provider) -> str:
+    """Return the issuer with what staff have filled in; raise :class:`ConfigurationError` if that is not all."""
+    with _misconfiguration(provider):
+        return fill(provider.issuer, provider.parameters)
+
+
+def _issuer(provider: Provider, values: Mapping[str, str]) -> str:
+    """Return the issuer; where nobody has filled it in, as it is written: no answer names that, and most calls need none."""
+    with suppress(ValueError):
+        return fill(provider.issuer, values)
+    return provider.issuer
 
 
 def _api_base(provider: Provider, template: str, said: Mapping[str, str], dialect: Dialect) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
 from django.utils.translation import gettext_lazy as _
@@ -73,6 +74,7 @@ def problems(provider: Provider) -> Iterator[Problem]:
         dialect_problems,
         _oauth1,
         _assertions,
+        _issuer,
         _identity,
         _placeholders,
         _timing,
@@ -94,11 +96,23 @@ def dangers(provider: Provider) -> list[str]:
         "internal": provider.internal,
         "endpoint_audience": signs_for_endpoint(provider),
         "plaintext": oauth1 and provider.signature_method == provider.SignatureMethod.PLAINTEXT,
-        "raw_basic_auth": isinstance(provider.dialect, dict) and bool(provider.dialect.get("raw_basic_auth")),
+        "raw_basic_auth": bool(_said(provider, "raw_basic_auth")),
         "unverified_id_tokens": not oauth1 and "openid" in provider.scopes and not _verifies_id_tokens(provider),
     }
     switched_on["secrets_in_query"] = not oauth1 and secrets_in_query(provider)
     return [name for name, is_on in switched_on.items() if is_on]
+
+
+def open_parameters(provider: Provider) -> tuple[str, ...]:
+    """Return the placeholders in the provider's addresses that the user has to fill in, such as a shop's name."""
+    from django_oauth_flows.protocol.dialect import Dialect  # not needed to load the app
+
+    addresses = [getattr(provider, name) for name in (*ENDPOINTS, "api_base_url")]
+    with suppress(ValueError, TypeError):  # said where they are used
+        addresses += [host for host in provider.api_hosts if isinstance(host, str)]
+        addresses += Dialect.from_json(provider.dialect).templates
+    names = dict.fromkeys(name for address in addresses for name in placeholders(address))
+    return tuple(name for name in names if name not in _filled(provider))
 
 
 def _parameters(provider: Provider) -> Iterator[Problem]:
@@ -211,12 +225,9 @@ def _oauth1(provider: Provider) -> Iterator[Problem]:
 
 
 def _assertions(provider: Provider) -> Iterator[Problem]:
-    methods = (provider.AuthMethod.SECRET_JWT, provider.AuthMethod.PRIVATE_KEY_JWT)
-    dialect = provider.dialect if isinstance(provider.dialect, dict) else {}
-    for_issuer = dialect.get("client_assertion_audience", "issuer") == "issuer"
-    if provider.token_endpoint_auth_method in methods and for_issuer and not provider.issuer:
+    if _asserts_for_issuer(provider) and not provider.issuer:
         yield "issuer", _("Needed: a client assertion is made for the issuer alone (RFC 7523).")
-    if dialect.get("request_object_signing_alg") and not provider.issuer:
+    if _said(provider, "request_object_signing_alg") and not provider.issuer:
         yield "issuer", _("Needed: requests are signed for the issuer alone (RFC 9101).")
     modes = provider.ResponseMode
     if provider.response_mode not in (modes.JWT, modes.QUERY_JWT, modes.FORM_POST_JWT):
@@ -226,6 +237,27 @@ def _assertions(provider: Provider) -> Iterator[Problem]:
             yield name, _("Needed to verify signed answers.")
     if provider.protocol != provider.Protocol.OAUTH2:
         yield "response_mode", _("OAuth 1.0a has no signed answers.")
+
+
+def _asserts_for_issuer(provider: Provider) -> bool:
+    methods = (provider.AuthMethod.SECRET_JWT, provider.AuthMethod.PRIVATE_KEY_JWT)
+    audience = _said(provider, "client_assertion_audience") or "issuer"
+    return provider.token_endpoint_auth_method in methods and audience == "issuer"
+
+
+def _issuer(provider: Provider) -> Iterator[Problem]:
+    """Refuse an issuer that something depends on and nobody fills in: users are asked for what is in addresses."""
+    needed = (
+        _verifies_id_tokens(provider)
+        or _asserts_for_issuer(provider)
+        or _said(provider, "request_object_signing_alg")
+        or provider.authorization_response_iss_parameter_supported
+    )
+    try:
+        if needed:
+            fill(provider.issuer, dict.fromkeys(open_parameters(provider), "x") | _filled(provider))
+    except ValueError as problem:
+        yield "issuer", str(problem)
 
 
 def _identity(provider: Provider) -> Iterator[Problem]:
@@ -246,8 +278,13 @@ def _verifies_id_tokens(provider: Provider) -> bool:
 
 def _has_shared_key(provider: Provider) -> bool:
     """Tell whether ID tokens are signed with the client's secret."""
-    algorithm = provider.dialect.get("id_token_signed_response_alg") if isinstance(provider.dialect, dict) else None
+    algorithm = _said(provider, "id_token_signed_response_alg")
     return isinstance(algorithm, str) and algorithm.startswith("HS")
+
+
+def _said(provider: Provider, key: str) -> Any:
+    """Return what the dialect says under that key; None if it says nothing, or is none."""
+    return provider.dialect.get(key) if isinstance(provider.dialect, dict) else None
 
 
 def _placeholders(provider: Provider) -> Iterator[Problem]:

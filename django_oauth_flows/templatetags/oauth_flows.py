@@ -37,7 +37,8 @@ def connect_button(
     a provider that they may not connect.
     """
     # Django loads every library of tags with the first template of a site, whether it uses them or not.
-    from django_oauth_flows.forms import next_usable, open_parameters, scopes_to_ask_for
+    from django_oauth_flows.forms import next_usable, scopes_to_ask_for
+    from django_oauth_flows.models.provider_rules import open_parameters
 
     request = context.get("request")
     user = getattr(request, "user", None)

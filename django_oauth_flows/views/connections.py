@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 from django.db.models import F, Q
 
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.forms import open_parameters
 from django_oauth_flows.managers import allows, owner_key
 from django_oauth_flows.models import Connection, Provider
+from django_oauth_flows.models.provider_rules import open_parameters
 from django_oauth_flows.views.describing import describe
 from django_oauth_flows.views.owning import named_owner, owner_name
 from django_oauth_flows.views.pages import page

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from django_oauth_flows import catalogue
 from django_oauth_flows.catalogue import reading
 from django_oauth_flows.catalogue.preset import ADDRESSES, COLUMNS, READERS, Preset
 from django_oauth_flows.models import Provider
+from django_oauth_flows.models.provider_rules import open_parameters
 from django_oauth_flows.protocol.dialect import Dialect
 from django_oauth_flows.protocol.placeholders import is_value, placeholders, runtime_names
 
@@ -211,6 +214,49 @@ def test_the_issuer_of_a_tenant_is_filled_in_like_its_addresses() -> None:
     values = {"tenant": "contoso", "policy": "b2c_1_in", "tenant_id": "a1b2c3d4-e5f6-47a8-9b0c-d1234567890f"}
     registration = Provider.from_preset("azure-ad-b2c", client_id="x", parameters=values).registration()
     assert registration.server.issuer == f"https://contoso.b2clogin.com/{values['tenant_id']}/v2.0/"
+
+
+def test_every_placeholder_of_an_issuer_is_filled_in_by_staff_or_users() -> None:
+    templates = [preset for preset in catalogue.presets() if placeholders(preset.issuer)]
+    assert {preset.slug for preset in templates} >= {"azure-ad-b2c", "vault"}
+    for preset in templates:
+        assert not preset.is_discovered, preset.slug
+        staff = dict.fromkeys(preset.staff_parameters(), "x")
+        row = Provider(**preset.columns(), parameters=staff)
+        asked = open_parameters(row)
+        assert set(placeholders(preset.issuer)) <= {*staff, *asked}, preset.slug
+        assert "{" not in row.registration(dict.fromkeys(asked, "y")).server.issuer, preset.slug
+
+
+def test_what_only_an_issuer_asks_for_is_for_staff() -> None:
+    preset = Preset.from_entry("service", entry(issuer="https://service.example/{tenant_id}"))
+    assert preset.staff_parameters() == ("tenant_id",)
+    assert (
+        Preset.from_entry(
+            "one", entry(issuer="https://service.example/{a}", api_base_url="https://service.example/{a}")
+        ).staff_parameters()
+        == ()
+    )
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_a_scope_names_the_client_by_its_id(slug: str) -> None:
+    row = Provider.from_preset(slug, client_id="the-client")
+    with suppress(ValidationError):  # for want of what staff fill in
+        row.clean()
+    assert not [scope for scope in row.scopes if "{client_id}" in scope]
+
+
+def test_a_tenant_of_b2c_is_asked_for_an_access_token() -> None:
+    values = {"tenant": "contoso", "policy": "b2c_1_in", "tenant_id": "a1b2c3d4-e5f6-47a8-9b0c-d1234567890f"}
+    row = Provider.from_preset("azure-ad-b2c", client_id="4711", parameters=values)
+    row.clean()
+    assert row.scopes == ("openid", "4711")
+
+
+def test_deviantart_is_told_which_token_ends() -> None:
+    dialect = Provider.from_preset("deviantart", client_id="x").registration().dialect
+    assert (dialect.revocation_authentication, dialect.revocation_token_parameter) == ("token", "token")
 
 
 def test_columns_hold_what_is_known_and_nothing_else() -> None:

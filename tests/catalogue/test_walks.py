@@ -15,8 +15,8 @@ from django.test import Client
 from django_oauth_flows import catalogue, flows
 from django_oauth_flows.exceptions import ConnectionUnusable
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.forms import open_parameters
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Revocation
+from django_oauth_flows.models.provider_rules import open_parameters
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import FakeProvider
 from django_oauth_flows.testing.factories import posted_form, shift_expiry, walk

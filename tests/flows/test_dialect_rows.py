@@ -9,8 +9,8 @@ from django.core.exceptions import ValidationError
 
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import AuthorizationError, ConfigurationError, RequestBlocked
-from django_oauth_flows.forms import open_parameters
 from django_oauth_flows.models import AuthorizationRequest, Connection, Token
+from django_oauth_flows.models.provider_rules import open_parameters
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import answer, begin, make_connection, make_provider, walk
 

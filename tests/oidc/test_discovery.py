@@ -366,6 +366,40 @@ def test_a_look_that_fails_keeps_the_last_good_one(fake: FakeProvider) -> None:
         call_command("rediscover_providers", provider="other")
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.security("I21")
+def test_an_issuer_with_placeholders_is_asked_by_what_staff_have_filled_in(
+    fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(fake, no_client_secret=True)
+    provider = Provider.objects.get()
+    host, _, port = fake.url.rpartition(":")
+    provider.issuer, provider.parameters = f"{host}:{{port}}", {"port": port}
+    provider.save()
+    assert flows.rediscover(provider) == {}
+    Provider.objects.update(parameters={})
+    err = StringIO()
+    with pytest.raises(CommandError, match="1 of 1"):
+        call_command("rediscover_providers", stderr=err)
+    assert "placeholder 'port' needs a value" in err.getvalue()
+    assert DiscoveredMetadata.objects.get().failure == "provider_misconfigured"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("dialect", [[], {"mtls_endpoint_aliases": []}])
+def test_a_dialect_that_is_none_hides_no_difference(fake: FakeProvider, admin_client: Client, dialect: Any) -> None:
+    theirs = "https://mtls.op.example/token"
+    fake.openid.change_metadata = lambda members: members.update(mtls_endpoint_aliases={"token_endpoint": theirs})
+    add(fake, no_client_secret=True)
+    Provider.objects.update(dialect=dialect)
+    provider = Provider.objects.get()
+    differences = {"mtls_endpoint_aliases.token_endpoint": ("", theirs)}
+    assert provider.discovered.differences == differences
+    assert flows.rediscover(provider) == differences
+    assert _warnings() == 1
+    assert any("mtls_endpoint_aliases.token_endpoint" in text for text in facts(admin_client, provider))
+
+
 def _warnings() -> int:
     from django_oauth_flows.checks.rows import check_discovered
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,14 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from django_oauth_flows import catalogue
 from django_oauth_flows.models import Provider
+from django_oauth_flows.protocol.client_auth import WITH_CERTIFICATE
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from django_oauth_flows.catalogue import Preset
 
 pytestmark = pytest.mark.django_db
 
@@ -98,6 +103,33 @@ def test_a_word_that_is_nearly_right_is_answered_with_what_there_is() -> None:
 def test_what_users_have_to_fill_in_is_said() -> None:
     assert "Users fill in shop: Shopify Domain" in run("shopify", "--client-id", "x", "--no-client-secret")
     assert Provider.objects.get().token_endpoint_auth_method == "none"
+
+
+KEYED = [
+    preset
+    for preset in catalogue.presets()
+    if preset.token_endpoint_auth_method in ("private_key_jwt", *WITH_CERTIFICATE)
+]
+
+
+@pytest.mark.parametrize("preset", KEYED, ids=[preset.slug for preset in KEYED])
+def test_a_client_that_has_a_key_or_certificate_for_a_secret_keeps_its_way(preset: Preset) -> None:
+    known = map(preset.parameter, preset.staff_parameters())
+    parameters = [f"--parameter={one.name}={next(iter(one.values), one.example or 'x1')}" for one in known]
+    run(preset.slug, "--client-id", "x", "--no-client-secret", *parameters)
+    assert Provider.objects.get().token_endpoint_auth_method == preset.token_endpoint_auth_method
+
+
+@pytest.mark.parametrize(("method", "then"), [("tls_client_auth", "tls_client_auth"), ("client_secret_jwt", "none")])
+def test_a_client_without_the_secret_that_its_way_takes_is_public(
+    method: str, then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = dataclasses.replace(
+        catalogue.find("github"), issuer="https://github.com", token_endpoint_auth_method=method
+    )
+    monkeypatch.setattr(catalogue, "find", lambda _slug: preset)
+    run("github", "--client-id", "x", "--no-client-secret")
+    assert Provider.objects.get().token_endpoint_auth_method == then
 
 
 def test_the_parameters_of_staff_are_filled_in() -> None:

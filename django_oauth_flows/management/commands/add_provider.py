@@ -14,10 +14,11 @@ from django.db import router
 
 from django_oauth_flows import catalogue, flows
 from django_oauth_flows.exceptions import ConfigurationError, OAuthFlowsError
-from django_oauth_flows.forms import open_parameters
 from django_oauth_flows.management.asking import client_secret, initial_access_token
 from django_oauth_flows.models import Provider
 from django_oauth_flows.models.provider_preset import describe, known_preset
+from django_oauth_flows.models.provider_rules import open_parameters
+from django_oauth_flows.protocol.client_auth import WITH_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -140,7 +141,7 @@ class Command(BaseCommand):
         self._validate(preset, provider)
         if secret := client_secret(options):
             provider.seal("client_secret", secret)
-        elif provider.protocol == Provider.Protocol.OAUTH2:
+        elif provider.protocol == Provider.Protocol.OAUTH2 and provider.token_endpoint_auth_method in WITH_SECRET:
             provider.token_endpoint_auth_method = Provider.AuthMethod.NONE
         provider.save(using=router.db_for_write(Provider))
         self._tell(preset, provider)
