@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 MEMBER_SCOPES = ("profile", "notes:read", "notes:write", "photos:read", "photos:write")
 """What an application can ask a member for; ``statistics`` is for client credentials."""
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+"""The grant of an application whose members enter a code (RFC 8628)."""
 
 
 class ServiceError(Exception):
@@ -83,6 +85,12 @@ class Service:
             "rotates_refresh_token": True,
             **self._shared,
         }
+
+    @property
+    def by_code(self) -> dict[str, Any]:
+        """Return what a ``Provider`` needs whose users enter a code at the service, on any device."""
+        endpoint = f"{self.url}/oauth2/device-authorization/"
+        return {**self.oauth2, "authorization_endpoint": "", "device_authorization_endpoint": endpoint}
 
     @property
     def oauth1(self) -> dict[str, Any]:

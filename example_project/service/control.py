@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def register_application(name: str, *, redirect_uris: list[str], grant: str, public: bool) -> dict[str, str]:
-    """Register an OAuth 2 client; ``grant`` is ``authorization-code`` or ``client-credentials``."""
+    """Register an OAuth 2 client; ``grant`` is ``authorization-code``, ``client-credentials`` or RFC 8628's URN."""
     secret = "" if public else generate_client_secret()
     application = Application.objects.create(
         name=name,
