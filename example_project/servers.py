@@ -123,6 +123,10 @@ class Service:
         arguments = {"name": name, "redirect_uris": list(redirect_uris), "grant": grant, "public": public}
         return Application(**self._ask("register_application", **arguments))
 
+    def rotate_secret(self, application: Application) -> str:
+        """Give an OAuth 2 client another secret, at once; return it."""
+        return str(self._ask("rotate_secret", client_id=application.client_id))
+
     def register_consumer(self, name: str, *, callbacks: Sequence[str] = (), rsa: bool = False) -> Consumer:
         """Register an OAuth 1.0a client; a callback matches whatever its query, on loopback whatever its port."""
         return Consumer(**self._ask("register_consumer", name=name, callbacks=list(callbacks), rsa=rsa))

@@ -30,6 +30,14 @@ def register_application(name: str, *, redirect_uris: list[str], grant: str, pub
     return {"client_id": application.client_id, "client_secret": secret}
 
 
+def rotate_secret(client_id: str) -> str:
+    """Give an OAuth 2 client another secret; the one from before is worth nothing from now on."""
+    application = Application.objects.get(client_id=client_id)
+    application.client_secret = secret = generate_client_secret()
+    application.save()
+    return secret
+
+
 def register_consumer(name: str, *, callbacks: list[str], rsa: bool) -> dict[str, str]:
     """Register an OAuth 1.0a consumer; with ``rsa``, give it a key pair."""
     keys = new_key_pair() if rsa else None
@@ -91,6 +99,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: command
     for command in (
         register_application,
+        rotate_secret,
         register_consumer,
         add_member,
         issue_oauth1,

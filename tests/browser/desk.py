@@ -25,12 +25,12 @@ SETTINGS = "example_project.host.settings.development"
 
 @dataclass(frozen=True)
 class Desk:
-    """The running demo: the site and the service, and what their people type, by name: site password, member, password there."""
+    """The running demo: its two sites, who can log in to the first with which password, and who these are at the second."""
 
     site: str
     service: str
-    people: dict[str, tuple[str, str, str]]
-    staff: tuple[str, str]
+    passwords: dict[str, str]
+    members: dict[str, tuple[str, str]]
 
 
 @contextmanager
@@ -64,8 +64,7 @@ def _read(shown: str) -> Desk:
     site, _, service = re.findall(r"(http://\S+?)/(?:admin/)?$", shown, re.MULTILINE)
     passwords = dict(re.findall(r"as (\w+) with the password (\S+)", shown))
     there = re.findall(r"(\w+) is (\w+) there, with the password (\S+)", shown)
-    people = {name: (passwords[name], member, password) for name, member, password in there}
-    return Desk(site, service, people, staff=("admin", passwords["admin"]))
+    return Desk(site, service, passwords, {name: (member, password) for name, member, password in there})
 
 
 @contextmanager
@@ -100,7 +99,7 @@ class Visitor:
     def log_in(self, name: str) -> None:
         """Log in to the site."""
         self.window.open("/accounts/login/")
-        self._sign(self.window, name, self.desk.people[name][0])
+        self._sign(self.window, name, self.desk.passwords[name])
 
     def allow(self, page: Page | None = None, *, button: str = "Allow", member: str = "") -> None:
         """Answer at the service, in this window or the popup ``page``; log in there first if it asks."""
@@ -111,8 +110,7 @@ class Visitor:
 
     def log_in_at_the_service(self, member: str = "", *, window: Window | None = None) -> None:
         """Log in where the service asks for it, by default as who this is."""
-        _, username, password = self.desk.people[member or self.name]
-        self._sign(window or self.window, username, password)
+        self._sign(window or self.window, *self.desk.members[member or self.name])
 
     def _hands_on(self, page: Page) -> Window:
         page.wait_for_load_state()
