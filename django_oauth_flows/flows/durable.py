@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import Error, InterfaceError, InternalError, OperationalError, connections, router, transaction
 from django.db.utils import load_backend
 from django.utils.connection import ConnectionDoesNotExist
 
-from django_oauth_flows.exceptions import CannotPersist
+from django_oauth_flows.exceptions import CannotPersist, OAuthFlowsError
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.models import Token
 
@@ -151,6 +151,25 @@ def reconnected(alias: str) -> bool:
         return connection.connection is not None and connection.is_usable()
     connection.close_if_unusable_or_obsolete()
     return True
+
+
+def interruption_behind(error: BaseException, before: BaseException | None, *, using: str) -> BaseException | None:
+    """Return what came from outside while a statement was under way; None if the trouble is the database's or our own.
+
+    Where Django or the database's library cleans up after it, the half-done statement makes them raise an error in its
+    place. ``before``: what was being handled already.
+    """
+    library: Any = connections[using]
+    met: BaseException | None = error
+    while met is not before and isinstance(met, Error | library.Database.Error):
+        met = met.__context__
+    return None if met is before or isinstance(met, OAuthFlowsError) else met
+
+
+def abandon_statement(alias: str) -> None:
+    """Leave a connection whose last statement may still be under way; the next statement opens another."""
+    if not connections[alias].in_atomic_block:
+        connections[alias].close()
 
 
 def _is_second(alias: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 import uuid
 from contextlib import contextmanager
@@ -16,7 +17,16 @@ from django.db.models import Case, F, Q, When
 from django_oauth_flows.exceptions import TokenUnavailable
 from django_oauth_flows.failpoints import Failpoint, reach
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows.durable import FAILURES, SAVE_LOCK_TIMEOUT, claiming, noted, reconnected, stated
+from django_oauth_flows.flows.durable import (
+    FAILURES,
+    SAVE_LOCK_TIMEOUT,
+    abandon_statement,
+    claiming,
+    interruption_behind,
+    noted,
+    reconnected,
+    stated,
+)
 from django_oauth_flows.flows.freshness import earliest, moments
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.snapshot import Snapshot, read
@@ -283,11 +293,17 @@ def given_back_on_error(token_ids: Iterable[uuid.UUID], worker: uuid.UUID, *, us
 
     The database may fail, or a task queue's time limit strike, which it does anywhere.
     """
+    before = sys.exception()
     try:
         yield
-    except BaseException:
+    except BaseException as error:
+        interruption = interruption_behind(error, before, using=using)
+        if interruption is not None:
+            abandon_statement(using)
         give_back(token_ids, worker, using=using)
-        raise
+        if interruption is None:
+            raise
+        raise interruption from None
 
 
 def give_back(token_ids: Iterable[uuid.UUID], worker: uuid.UUID, *, using: str) -> None:
