@@ -23,6 +23,16 @@ pytestmark = [pytest.mark.needs("chromium"), pytest.mark.parametrize("hands", HA
 
 PROVIDERS, CONNECTIONS = "/admin/oauth_flows/provider/", "/admin/oauth_flows/connection/"
 
+ADDRESSES = {
+    "Issuer:": "issuer",
+    "Authorization endpoint:": "authorization_endpoint",
+    "Token endpoint:": "token_endpoint",
+    "Revocation endpoint:": "revocation_endpoint",
+    "Userinfo endpoint:": "userinfo_endpoint",
+    "API base URL:": "api_base_url",
+}
+"""The fields of a provider's form in which addresses of a service stand, from top to bottom."""
+
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
@@ -201,20 +211,28 @@ def test_connections_are_revoked_in_bulk_at_the_service_as_well(
         assert notebook.live_tokens(member) == {"access_tokens": 0, "refresh_tokens": 0, "token_credentials": 0}
 
 
-def test_a_provider_is_added_from_the_catalogue(hands: str, office: Visitor) -> None:
-    """The row and its addresses are the catalogue's; nobody is sent to GitHub."""
-    window = office.window
+def test_a_provider_is_added_from_the_catalogue(hands: str, office: Visitor, notebook: Service) -> None:
+    """The row is the catalogue's. What is in the way of testing it here are its addresses: they become the service's."""
+    slug, window = f"preset-by-{hands}", office.window
+    application = register(notebook, slug, at=window.site)
     page = window.open(f"{PROVIDERS}add/")
-    window.fill("Search the catalogue", "github")
+    window.fill("Search the catalogue", "onshape")
     window.press("Search")
-    with page.expect_navigation():
-        window.reach(page.get_by_role("link", name="GitHub", exact=True), then="Enter")
-    slug = f"github-by-{hands}"
+    window.press("Onshape", role="link")
     window.fill("Slug:", slug)
-    window.fill("Client id:", "the-id")
-    window.fill("Client secret:", "the-secret")
+    window.fill("Client id:", application.client_id)
+    window.fill("Client secret:", application.client_secret)
     window.press("Save and test")
     assert redirect_uri_shown(office) == f"{window.site}/oauth/callback/{slug}/"
     window.press("Back to the provider", role="link")
-    assert page.get_by_label("Token endpoint:").input_value() == "https://github.com/login/oauth/access_token"
-    assert "the-secret" not in page.content()
+    assert page.get_by_label("Token endpoint:").input_value() == "https://oauth.onshape.com/oauth/token"
+    window.fill("Default scopes:", "profile")
+    for label, column in ADDRESSES.items():
+        window.fill(label, notebook.oauth2[column])
+    window.fill("Present client secret:", application.client_secret)  # or its addresses stay as they are
+    window.reach(page.locator("summary", has_text="Advanced"), then="Enter")
+    window.reach(page.get_by_label("Internal", exact=True), then="Space")
+    window.press("Save and test")
+    take_the_test(office)
+    assert_passed(office)
+    assert "Ada Lovelace" in window.text
