@@ -72,8 +72,8 @@ def visitors(chromium: Browser, desk: Desk) -> Iterator[Callable[..., Visitor]]:
     """Make visitors, each with a browser profile of their own, in which nothing may have gone wrong."""
     made: list[Visitor] = []
 
-    def make(name: str, *, hands: str = "mouse", host: str = "127.0.0.1") -> Visitor:
-        context = chromium.new_context()
+    def make(name: str, *, hands: str = "mouse", host: str = "127.0.0.1", scripts: bool = True) -> Visitor:
+        context = chromium.new_context(java_script_enabled=scripts)
         site = desk.site.replace("127.0.0.1", host)
         window = Window(context, context.new_page(), site, complaints_of(context), hands == "keyboard")
         visitor = Visitor(window, desk, name)

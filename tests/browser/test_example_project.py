@@ -198,3 +198,14 @@ def test_an_answer_is_posted_from_another_site(button: str, hands: str, visit: C
     window.open("/oauth/")
     assert window.page.get_by_role("article").count() == (1 if button == "Allow" else 0)
     visitor.disconnect_everything()
+
+
+@pytest.mark.parametrize("hands", HANDS)
+def test_an_answer_is_posted_by_a_button_where_no_script_runs(hands: str, visit: Callable[..., Visitor]) -> None:
+    visitor = visit("ada", hands=hands, host="localhost", scripts=False)
+    visitor.window.open("/oauth/")
+    visitor.window.press("Connect Notebook by post")
+    visitor.allow()
+    visitor.window.press("Go on")
+    visitor.window.page.get_by_role("heading", name="Notebook by post: Ada Lovelace").wait_for()
+    visitor.disconnect_everything()
