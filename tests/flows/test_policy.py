@@ -368,7 +368,7 @@ def test_both_tries_for_a_code_on_another_device_are_one_poll(
     assert fake.count("revoke") == 0
 
 
-@pytest.mark.security("V02")
+@pytest.mark.security("T12")
 @pytest.mark.parametrize(
     ("seconds", "requests", "code"), [((0.8, 5), 2, "outcome_unknown"), ((1.2, 1.2), 1, "provider_unreachable")]
 )
