@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 MEMBER_SCOPES = ("profile", "notes:read", "notes:write", "photos:read", "photos:write")
 """What an application can ask a member for; ``statistics`` is for client credentials."""
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+"""The grant of an application whose members enter a code (RFC 8628)."""
 
 
 class ServiceError(Exception):
@@ -85,6 +87,12 @@ class Service:
         }
 
     @property
+    def by_code(self) -> dict[str, Any]:
+        """Return what a ``Provider`` needs whose users enter a code at the service, on any device."""
+        endpoint = f"{self.url}/oauth2/device-authorization/"
+        return {**self.oauth2, "authorization_endpoint": "", "device_authorization_endpoint": endpoint}
+
+    @property
     def oauth1(self) -> dict[str, Any]:
         """Return what a ``Provider`` of the OAuth 1.0a server needs besides its name and client."""
         return {
@@ -114,6 +122,10 @@ class Service:
         """Register an OAuth 2 client; on loopback a redirect URI matches whatever its port (RFC 8252 §7.3)."""
         arguments = {"name": name, "redirect_uris": list(redirect_uris), "grant": grant, "public": public}
         return Application(**self._ask("register_application", **arguments))
+
+    def rotate_secret(self, application: Application) -> str:
+        """Give an OAuth 2 client another secret, at once; return it."""
+        return str(self._ask("rotate_secret", client_id=application.client_id))
 
     def register_consumer(self, name: str, *, callbacks: Sequence[str] = (), rsa: bool = False) -> Consumer:
         """Register an OAuth 1.0a client; a callback matches whatever its query, on loopback whatever its port."""

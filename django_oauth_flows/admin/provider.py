@@ -32,10 +32,20 @@ if TYPE_CHECKING:
 LIVE = (Connection.Status.ACTIVE, Connection.Status.REAUTHORIZATION_REQUIRED)
 
 
+class _LateForm:
+    """The provider form, of the admin and of each of its instances; starting a site goes without it."""
+
+    def __get__(self, instance: ProviderAdmin | None, owner: type[ProviderAdmin]) -> type[ProviderForm]:
+        from django_oauth_flows.admin.provider_form import ProviderForm
+
+        return ProviderForm
+
+
 @admin.register(Provider)
 class ProviderAdmin(ProviderColumns, ProviderActions, ProviderTesting, ProviderDiscovery):
     """Manage providers."""
 
+    form: Any = _LateForm()
     add_form_template = "admin/oauth_flows/provider/add_form.html"
     change_form_template = "admin/oauth_flows/provider/change_form.html"
     list_display = ("name", "slug", "protocol", "state", "live_connections", "secret_state")
@@ -44,13 +54,6 @@ class ProviderAdmin(ProviderColumns, ProviderActions, ProviderTesting, ProviderD
     ordering = ("name", "slug")  # what is counted in a query loses the model's own
     save_as = False
     fieldsets = FIELDSETS
-
-    @property
-    def form(self) -> type[ProviderForm]:  # type: ignore[override]
-        """Return the form's class; starting a site goes without it."""
-        from django_oauth_flows.admin.provider_form import ProviderForm
-
-        return ProviderForm
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Provider]:
         """Count live connections in the same query, by an index."""

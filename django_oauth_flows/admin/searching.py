@@ -16,8 +16,8 @@ from django_oauth_flows.models.connection import INDEXED, SCOPES_START
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-MOST_STARTS = 100
-"""Sets of scopes at one provider that are looked up one by one."""
+MOST_LOOKS = 100
+"""Sets of scopes that are looked up one by one."""
 
 
 def find(rows: QuerySet[Connection], term: str) -> QuerySet[Connection]:
@@ -45,8 +45,9 @@ def providers() -> list[UUID]:
 def lacking(rows: QuerySet[Connection]) -> QuerySet[Connection]:
     """Keep what lacks a scope that its provider requires: an index finds the few sets of scopes which may lack it."""
     wanted = Q(pk__in=())
+    looks = _Looks()
     for pk, required in Provider.objects.exclude(required_scopes=()).order_by().values_list("pk", "required_scopes"):
-        starts = _starts(pk)
+        starts = looks.starts(pk)
         if starts is None:
             return rows.lacking_required_scopes()  # type: ignore[attr-defined,no-any-return]
         lack = [start for start in starts if len(start) >= INDEXED or not set(required) <= set(start.split())]
@@ -55,17 +56,26 @@ def lacking(rows: QuerySet[Connection]) -> QuerySet[Connection]:
     return found
 
 
-def _starts(provider: UUID) -> list[str] | None:
-    """Return how the sets of scopes granted at a provider begin, each read by one look into the index; None if it is no help."""
-    rows = Connection.objects.filter(provider=provider).alias(start=SCOPES_START).order_by("start")
-    if connections[rows.db].vendor == "mysql":
-        return None  # it may take large letters for small ones
-    starts: list[str] = []
-    while start := rows.filter(start__gt=starts[-1] if starts else "").values_list(SCOPES_START, flat=True).first():
-        if len(starts) == MOST_STARTS:
-            return None
-        starts.append(start)
-    return ["", *starts]
+class _Looks:
+    """Looks into the index of the scopes, of which there are so many for all providers together.
+
+    SQLite does not find the index with bound values, and MariaDB and MySQL may take large letters for small ones.
+    """
+
+    def __init__(self) -> None:
+        self._left = MOST_LOOKS if connections[Connection.objects.db].vendor == "postgresql" else 0
+
+    def starts(self, provider: UUID) -> list[str] | None:
+        """Return how the sets of scopes granted at a provider begin, with a look at each; None if there are no looks left."""
+        rows = Connection.objects.filter(provider=provider).alias(start=SCOPES_START).order_by("start")
+        starts = [""]
+        while self._left:
+            self._left -= 1
+            start = rows.filter(start__gt=starts[-1]).values_list(SCOPES_START, flat=True).first()
+            if not start:
+                return starts
+            starts.append(start)
+        return None
 
 
 def _as_id(term: str) -> UUID | None:

@@ -142,7 +142,8 @@ class Dialect:
         "form", read.one_of("form", "json", "query"), "How a POST carries its parameters.",
     )  # fmt: skip
     token_request_headers: Pairs = _key(
-        (), read.headers("client_id", "client_secret"), "Headers of token, refresh and revocation requests.",
+        (), read.headers("client_id", "client_secret", "kept"),
+        "Headers of token, refresh and revocation requests; with variables. Not sent where a variable has no value.",
     )  # fmt: skip
     token_parameters: Pairs = _key(
         (), read.token_parameters("client_id", "client_secret", "code", "state", "redirect_uri", "kept"),

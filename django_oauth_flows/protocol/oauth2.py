@@ -84,7 +84,7 @@ class OAuth2Flow:
             state=state.reveal(),
             **scope_parameters(scopes, registration.scope_separator, dialect),
             **challenge,
-            **({"nonce": nonce.reveal()} if nonce else {}),
+            **{**self._quirky(), **({"nonce": nonce.reveal()} if nonce else {})},
             **({"dpop_jkt": thumbprint_of(dpop_key)} if dpop_key else {}),
             **({"response_mode": registration.response_mode} if registration.response_mode != "query" else {}),
             **({DETAILS: dialect.authorization_details} if dialect.authorization_details else {}),
@@ -279,6 +279,11 @@ class OAuth2Flow:
         if self.registration.quirk and self.registration.quirk.api_request:
             self.registration.quirk.api_request(self.registration, prepared, credentials)
 
+    def _quirky(self) -> dict[str, str]:
+        """Return what a quirk adds to an authorization request."""
+        quirk = self.registration.quirk
+        return quirk.authorization_request(self.registration) if quirk and quirk.authorization_request else {}
+
     def _bound_to(self, key: Secret | None) -> Secret | None:
         """Return what new tokens are to be bound to: ``key``, or a new one; nothing at a server that binds none."""
         if not self.registration.dpop_bound_access_tokens:
@@ -341,7 +346,9 @@ class OAuth2Flow:
         parameters = [*parse_qsl(body, keep_blank_values=True), *more]
 
         def request() -> requests.PreparedRequest:
-            return token_request(registration, place, parameters, method=method, authenticates=authenticates)
+            return token_request(
+                registration, place, parameters, method=method, authenticates=authenticates, said=values
+            )
 
         response = send_proven(request, dpop_key, policy=registration.own_transport)
         return parse_token_response(response, dialect=registration.dialect, quirk=registration.quirk, dpop_key=dpop_key)

@@ -5,8 +5,10 @@ Each is given values and changes what it was given, or returns something else in
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 class Quirk:
     """The deviations of one server. What is None is as everywhere."""
 
+    says: str = ""
+    """What it changes, for the documentation."""
+    servers: tuple[str, ...] = ()
+    """The entries of the catalogue that need it."""
+    authorization_request: Callable[[ClientRegistration], dict[str, str]] | None = None
+    """Return additions to an authorization request, named as in the RFC; a nonce gives way to that of an ID token."""
     token_request: Callable[[ClientRegistration, dict[str, str], dict[str, str]], None] | None = None
     """Change the parameters and headers of a token or refresh request; names and values are as they will be sent."""
     token_response: Callable[[dict[str, Any]], dict[str, Any]] | None = None
@@ -37,8 +45,44 @@ def register(name: str, quirk: Quirk) -> Quirk:
     return quirk
 
 
+def known() -> dict[str, Quirk]:
+    """Return every quirk by its name."""
+    return dict(_KNOWN)
+
+
 def quirk_named(name: str) -> Quirk:
     """Return the quirk; raise ``ValueError`` if none has this name."""
     if name not in _KNOWN:
         raise ValueError(f"quirk {name!r} is not known")
     return _KNOWN[name]
+
+
+CORRELATION_HEADER = "WM_QOS.CORRELATION_ID"
+
+
+def _walmart_authorization_request(_registration: ClientRegistration) -> dict[str, str]:
+    return {"nonce": secrets.token_hex(16)}
+
+
+def _walmart_token_request(
+    _registration: ClientRegistration, _parameters: dict[str, str], headers: dict[str, str]
+) -> None:
+    headers[CORRELATION_HEADER] = str(uuid4())
+
+
+def _walmart_api_request(
+    _registration: ClientRegistration, prepared: requests.PreparedRequest, _credentials: Credentials
+) -> None:
+    prepared.headers.setdefault(CORRELATION_HEADER, str(uuid4()))  # the caller's own finds its call in Walmart's logs
+
+
+register(
+    "walmart",
+    Quirk(
+        says="Authorization requests have a nonce, which no ID token repeats; token requests and API calls have a random id each.",
+        servers=("walmart",),
+        authorization_request=_walmart_authorization_request,
+        token_request=_walmart_token_request,
+        api_request=_walmart_api_request,
+    ),
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -60,13 +61,22 @@ def bears_secret(registration: ClientRegistration) -> bool:
 
 
 def token_request(
-    registration: ClientRegistration, endpoint: str, parameters: Params, *, method: str = "", authenticates: bool = True
+    registration: ClientRegistration,
+    endpoint: str,
+    parameters: Params,
+    *,
+    method: str = "",
+    authenticates: bool = True,
+    said: Mapping[str, str] = MappingProxyType({}),
 ) -> requests.PreparedRequest:
-    """Return a request with ``parameters``, named as in the RFC, and the client's authentication, in the dialect."""
+    """Return a request with ``parameters``, named as in the RFC, and the client's authentication, in the dialect.
+
+    ``said``: variables that the callback has just given, which headers may hold.
+    """
     dialect = registration.dialect
     headers, credentials = authenticate_client(registration) if authenticates else ({}, {})
     pairs = _in_dialect([*parameters, *credentials.items()], dialect)
-    headers = {"Accept": "application/json", **headers, **_headers(registration)}
+    headers = {"Accept": "application/json", **headers, **_headers(registration, said)}
     if registration.quirk and registration.quirk.token_request:
         resources = [pair for pair in pairs if pair[0] == "resource"]  # may occur more than once
         changed = dict(pair for pair in pairs if pair[0] != "resource")
@@ -119,8 +129,8 @@ def _spelled(endpoint: str) -> str:
     return str(request.url)
 
 
-def _headers(registration: ClientRegistration) -> dict[str, str]:
-    return dict(free(registration.dialect.token_request_headers, client_variables(registration)))
+def _headers(registration: ClientRegistration, said: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    return dict(free(registration.dialect.token_request_headers, {**client_variables(registration), **said}))
 
 
 def _in_dialect(pairs: Sequence[tuple[str, str]], dialect: Dialect) -> list[tuple[str, str]]:

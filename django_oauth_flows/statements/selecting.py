@@ -147,10 +147,17 @@ class _Converted(NamedTuple):
 def _converted(position: int, column: Any, database: BaseDatabaseWrapper) -> _Converted:
     own = tuple(column.get_db_converters(database))
     by_vendor = database.ops.get_db_converters(column)
-    keeps_null = all(convert(None, column, database) is None for convert in (*by_vendor, *own))
+    is_json = _is_plain_json(getattr(column, "target", None))
     return _Converted(
-        position, column, own, bool(by_vendor), _is_plain_json(getattr(column, "target", None)), keeps_null
+        position, column, own, bool(by_vendor), is_json, _keeps_null((*by_vendor, *own), column, database)
     )
+
+
+def _keeps_null(converters: Sequence[Callable[..., Any]], column: Any, database: BaseDatabaseWrapper) -> bool:
+    try:
+        return all(convert(None, column, database) is None for convert in converters)
+    except Exception:  # noqa: BLE001 - of a site's own field, which need not know what never comes
+        return False
 
 
 def _is_plain_json(field: Any) -> bool:

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from django_oauth_flows.models import Provider
 from django_oauth_flows.protocol.secret import Secret
-from example_project.servers import start_service
+from example_project.servers import DEVICE_CODE, start_service
 from example_project.serving import serve
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ PERMISSIONS = {
 """What the site's users read of the service's scopes."""
 
 OAUTH2, OAUTH1, TOTALS = "notebook", "notebook-classic", "notebook-totals"
+BY_CODE, BY_POST = "notebook-by-code", "notebook-by-post"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +88,24 @@ def _staff() -> tuple[str, str]:
 
 
 def _providers(service: Service, site_url: str) -> Consumer:
-    """Register the site at the service three times, and tell the site of it: what staff would do in the admin."""
+    """Register the site at the service five times, and tell the site of it: what staff would do in the admin."""
+    names = (site_url, site_url.replace("127.0.0.1", "localhost"))  # the site answers to both
 
-    def callback(slug: str) -> str:
-        return site_url + reverse("oauth_flows:callback", args=[slug])
+    def callbacks(slug: str) -> list[str]:
+        return [name + reverse("oauth_flows:callback", args=[slug]) for name in names]
 
-    application = service.register_application("Desk", redirect_uris=[callback(OAUTH2)])
+    application = service.register_application("Desk", redirect_uris=callbacks(OAUTH2))
     _provider(OAUTH2, "Notebook", service.oauth2, application.client_id, application.client_secret)
-    consumer = service.register_consumer("Desk", callbacks=[callback(OAUTH1)])
+    consumer = service.register_consumer("Desk", callbacks=callbacks(OAUTH1))
     _provider(OAUTH1, "Notebook Classic", service.oauth1, consumer.key, consumer.secret)
     reporter = service.register_application("Desk's totals", grant="client-credentials")
     totals = {**service.oauth2, "authorization_endpoint": "", "scopes": ["statistics"], "identity_source": "none"}
     _provider(TOTALS, "Notebook's totals", totals, reporter.client_id, reporter.client_secret)
+    screen = service.register_application("Desk's screen", grant=DEVICE_CODE)
+    _provider(BY_CODE, "Notebook by code", service.by_code, screen.client_id, screen.client_secret)
+    letterbox = service.register_application("Desk's letterbox", redirect_uris=callbacks(BY_POST))
+    posting = {**service.oauth2, "response_mode": "form_post"}
+    _provider(BY_POST, "Notebook by post", posting, letterbox.client_id, letterbox.client_secret)
     return consumer
 
 

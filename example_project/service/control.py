@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def register_application(name: str, *, redirect_uris: list[str], grant: str, public: bool) -> dict[str, str]:
-    """Register an OAuth 2 client; ``grant`` is ``authorization-code`` or ``client-credentials``."""
+    """Register an OAuth 2 client; ``grant`` is ``authorization-code``, ``client-credentials`` or RFC 8628's URN."""
     secret = "" if public else generate_client_secret()
     application = Application.objects.create(
         name=name,
@@ -28,6 +28,14 @@ def register_application(name: str, *, redirect_uris: list[str], grant: str, pub
         algorithm=Application.RS256_ALGORITHM,  # of its ID tokens, if it asks for any
     )
     return {"client_id": application.client_id, "client_secret": secret}
+
+
+def rotate_secret(client_id: str) -> str:
+    """Give an OAuth 2 client another secret; the one from before is worth nothing from now on."""
+    application = Application.objects.get(client_id=client_id)
+    application.client_secret = secret = generate_client_secret()
+    application.save()
+    return secret
 
 
 def register_consumer(name: str, *, callbacks: list[str], rsa: bool) -> dict[str, str]:
@@ -91,6 +99,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: command
     for command in (
         register_application,
+        rotate_secret,
         register_consumer,
         add_member,
         issue_oauth1,

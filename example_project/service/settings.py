@@ -72,6 +72,7 @@ SESSION_COOKIE_NAME = "notebook_session"
 CSRF_COOKIE_NAME = "notebook_csrf"
 
 OAUTH2_PROVIDER = {
+    "OAUTH2_VALIDATOR_CLASS": "example_project.service.devices.Validator",
     "OIDC_ENABLED": True,
     "OIDC_RSA_PRIVATE_KEY": new_key_pair().private_pem,  # signs ID tokens; like the sessions, it lives as long as the process
     "SCOPES": {

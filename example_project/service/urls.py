@@ -8,22 +8,24 @@ from oauth2_provider import views as oauth2
 
 from example_project.service import api, pages
 from example_project.service.consent import AuthorizationView
+from example_project.service.devices import DeviceAuthorizationView
+from example_project.service.metadata import OpenIDConfigurationView, ServerMetadataView
 from example_project.service.oauth1 import views as oauth1
 
 oauth2_urls = [
     path("oauth2/authorize/", AuthorizationView.as_view(), name="authorize"),
     path("oauth2/token/", oauth2.TokenView.as_view(), name="token"),
     path("oauth2/revoke/", oauth2.RevokeTokenView.as_view(), name="revoke-token"),
+    path("oauth2/device-authorization/", DeviceAuthorizationView.as_view(), name="device-authorization"),
+    path("device/", oauth2.DeviceUserCodeView.as_view(), name="device"),
+    path("device/<slug:client_id>/<slug:user_code>/", oauth2.DeviceConfirmView.as_view(), name="device-confirm"),
     path(
-        ".well-known/oauth-authorization-server",
-        oauth2.OAuthServerMetadataView.as_view(),
-        name="oauth-server-metadata",
+        "device/<slug:client_id>/<slug:user_code>/answered/",
+        oauth2.DeviceGrantStatusView.as_view(),
+        name="device-grant-status",
     ),
-    path(
-        ".well-known/openid-configuration",
-        oauth2.ConnectDiscoveryInfoView.as_view(),
-        name="oidc-connect-discovery-info",
-    ),
+    path(".well-known/oauth-authorization-server", ServerMetadataView.as_view(), name="oauth-server-metadata"),
+    path(".well-known/openid-configuration", OpenIDConfigurationView.as_view(), name="oidc-connect-discovery-info"),
     path("oauth2/jwks/", oauth2.JwksInfoView.as_view(), name="jwks-info"),
     path("oauth2/userinfo/", oauth2.UserInfoView.as_view(), name="user-info"),
 ]

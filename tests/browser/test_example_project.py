@@ -2,138 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import HANDS, Window, complaints_of
+from tests.browser.conftest import HANDS, Window
+from tests.browser.desk import Desk, Visitor, open_desk, visitors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.needs("chromium")
-
-MANAGE = Path(__file__).resolve().parents[2] / "example_project" / "manage.py"
-SETTINGS = "example_project.host.settings.development"
-
-
-@dataclass(frozen=True)
-class Desk:
-    """The running demo: the site and the service, and what their people type, by name: site password, member, password there."""
-
-    site: str
-    service: str
-    people: dict[str, tuple[str, str, str]]
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Start the demo as people do, and read what it tells them."""
-    environment = {
-        **os.environ,
-        "EXAMPLE_VAR": str(tmp_path_factory.mktemp("desk")),
-        "DJANGO_SETTINGS_MODULE": SETTINGS,
-        "PYTHONIOENCODING": "utf-8",
-    }
-    with subprocess.Popen(
-        [sys.executable, str(MANAGE), "demo"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        shown = ""
-        while "Ctrl-C" not in shown:
-            line = process.stdout.readline()
-            assert line, shown
-            shown += line
-        site, _, service = re.findall(r"(http://\S+?)/(?:admin/)?$", shown, re.MULTILINE)
-        passwords = dict(re.findall(r"as (\w+) with the password (\S+)", shown))
-        there = re.findall(r"(\w+) is (\w+) there, with the password (\S+)", shown)
-        yield Desk(site, service, {name: (passwords[name], member, password) for name, member, password in there})
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=30)
+    """Run the demo."""
+    with open_desk(tmp_path_factory.mktemp("desk")) as running:
+        yield running
 
 
 @pytest.fixture
 def visit(chromium: Browser, desk: Desk) -> Iterator[Callable[..., Visitor]]:
-    """Return a maker of visitors, each with a browser profile of their own, in which nothing may have gone wrong."""
-    visitors: list[Visitor] = []
-
-    def make(name: str, *, hands: str = "mouse") -> Visitor:
-        context = chromium.new_context()
-        window = Window(context, context.new_page(), desk.site, complaints_of(context), hands == "keyboard")
-        visitor = Visitor(window, desk, name)
-        visitors.append(visitor)
-        visitor.log_in(name)
-        return visitor
-
-    yield make
-    for visitor in visitors:
-        visitor.window.context.close()
-    for visitor in visitors:
-        assert visitor.window.said == []
-
-
-@dataclass
-class Visitor:
-    """Somebody with an account at both sites."""
-
-    window: Window
-    desk: Desk
-    name: str
-
-    def log_in(self, name: str) -> None:
-        """Log in to the site."""
-        self.window.open("/accounts/login/")
-        self._sign(self.window, name, self.desk.people[name][0])
-
-    def allow(self, page: Page | None = None, *, button: str = "Allow", member: str = "") -> None:
-        """Answer at the service, in this window or the popup ``page``; log in there first if it asks."""
-        window = self.window if page is None else self._hands_on(page)
-        if "/login/" in window.page.url:
-            _, username, password = self.desk.people[member or self.name]
-            self._sign(window, username, password)
-        window.reach(window.page.get_by_role("button", name=button, exact=True), then="Enter")
-
-    def _hands_on(self, page: Page) -> Window:
-        page.wait_for_load_state()
-        page.get_by_role("button", name=re.compile("Log in|Allow")).first.wait_for()
-        return Window(self.window.context, page, self.desk.service, self.window.said, self.window.by_keyboard)
-
-    def _sign(self, window: Window, username: str, password: str) -> None:
-        window.fill("Username:", username)
-        window.fill("Password:", password)
-        window.press("Log in")
-
-    def examine(self, name: str) -> None:
-        """Hold the page to what every page is held to; it is the same whoever's hands have led there."""
-        if not self.window.by_keyboard:
-            self.window.examine(name)
-
-    def forget_the_service(self) -> None:
-        """Let the browser forget who it was at the service; cookies do not know ports, so by their names."""
-        kept = [
-            cookie for cookie in self.window.context.cookies() if cookie["name"].startswith(("desk_", "oauth_flows"))
-        ]
-        self.window.context.clear_cookies()
-        self.window.context.add_cookies(kept)  # type: ignore[arg-type]
-
-    def disconnect_everything(self) -> None:
-        """Leave the site as it was found."""
-        page = self.window.open("/oauth/")
-        while page.get_by_role("button", name="Disconnect").count():
-            self.window.press("Disconnect")
+    """Return a maker of visitors."""
+    with visitors(chromium, desk) as make:
+        yield make
 
 
 @pytest.mark.parametrize("hands", HANDS)
@@ -206,7 +101,7 @@ def test_two_tabs_are_one_account(hands: str, visit: Callable[..., Visitor]) -> 
     first = visitor.window
     first.open("/oauth/")
     first.press("Connect Notebook")
-    visitor._sign(first, *visitor.desk.people["grace"][1:])
+    visitor.log_in_at_the_service()
     second = Window(first.context, first.context.new_page(), first.site, first.said, first.by_keyboard)
     second.open("/oauth/")
     second.press("Connect Notebook")
@@ -241,7 +136,7 @@ def test_another_user_who_logs_in_meanwhile_gets_nothing(hands: str, visit: Call
     window = visitor.window
     window.open("/oauth/")
     window.press("Connect Notebook")
-    visitor._sign(window, *visitor.desk.people["ada"][1:])
+    visitor.log_in_at_the_service()
     other = Window(window.context, window.context.new_page(), window.site, window.said, window.by_keyboard)
     other.open("/")
     other.press("Log out ada")
@@ -252,3 +147,65 @@ def test_another_user_who_logs_in_meanwhile_gets_nothing(hands: str, visit: Call
     assert "You are logged in here as grace" in window.text
     window.open("/oauth/")
     assert "No account is connected yet." in window.text
+
+
+@pytest.mark.parametrize("hands", HANDS)
+@pytest.mark.parametrize("button", ["Allow", "Do not allow"])
+def test_a_code_is_entered_on_another_device(button: str, hands: str, visit: Callable[..., Visitor]) -> None:
+    window = visit("ada", hands=hands).window
+    window.open("/oauth/")
+    window.press("Connect Notebook by code")
+    code = window.page.locator("code.oauth-user-code").inner_text()
+    address = window.page.get_by_role("link", name="/device/").inner_text()
+    phone = visit("ada", hands=hands)
+    phone.window.page.goto(address)
+    phone.log_in_at_the_service()
+    phone.window.fill("User code:", code)
+    phone.window.press("Go on")
+    assert "Allow it only if it was you who was given this code." in phone.window.text
+    phone.window.press(button)
+    assert "Go back to the device that showed you the code" in phone.window.text
+    told = "Notebook by code: Ada Lovelace" if button == "Allow" else "Cancelled"
+    window.page.get_by_role("heading", name=told).wait_for()  # the page has looked again by itself
+    window.open("/oauth/")
+    assert window.page.get_by_role("article").count() == (1 if button == "Allow" else 0)
+    phone.disconnect_everything()
+
+
+@pytest.mark.security("B20")
+@pytest.mark.parametrize("hands", HANDS)
+@pytest.mark.parametrize("button", ["Allow", "Do not allow"])
+def test_an_answer_is_posted_from_another_site(button: str, hands: str, visit: Callable[..., Visitor]) -> None:
+    visitor = visit("ada", hands=hands, host="localhost")  # to browsers another site than the service's 127.0.0.1
+    window = visitor.window
+    asked: list[tuple[str, str, bool]] = []
+    window.page.on(
+        "request",
+        lambda r: (
+            asked.append((r.method, r.url, "desk_session=" in r.all_headers().get("cookie", "")))
+            if "/callback/" in r.url
+            else None
+        ),
+    )
+    window.open("/oauth/")
+    assert [cookie["sameSite"] for cookie in window.context.cookies() if cookie["name"] == "desk_session"] == ["Lax"]
+    window.press("Connect Notebook by post")
+    visitor.allow(button=button)
+    told = "Notebook by post: Ada Lovelace" if button == "Allow" else "Cancelled"
+    window.page.get_by_role("heading", name=told).wait_for()
+    assert [(method, with_session) for method, _, with_session in asked] == [("POST", False), ("GET", True)]
+    assert not [url for _, url, _ in asked if "code=" in url or "error=" in url]
+    window.open("/oauth/")
+    assert window.page.get_by_role("article").count() == (1 if button == "Allow" else 0)
+    visitor.disconnect_everything()
+
+
+@pytest.mark.parametrize("hands", HANDS)
+def test_an_answer_is_posted_by_a_button_where_no_script_runs(hands: str, visit: Callable[..., Visitor]) -> None:
+    visitor = visit("ada", hands=hands, host="localhost", scripts=False)
+    visitor.window.open("/oauth/")
+    visitor.window.press("Connect Notebook by post")
+    visitor.allow()
+    visitor.window.press("Go on")
+    visitor.window.page.get_by_role("heading", name="Notebook by post: Ada Lovelace").wait_for()
+    visitor.disconnect_everything()

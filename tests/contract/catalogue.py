@@ -79,6 +79,7 @@ KNOBS: tuple[Knob, ...] = (
     ("refresh with the access token", lambda p, d: bool(d.refreshes_with_access_token)),
     ("OAuth 1.0a request details", lambda p, d: bool(d.temporary_request_method == "GET" or d.temporary_parameters or d.oauth1_scopes_in)),
     ("OAuth 1.0a signature", lambda p, d: bool(p.signature_method)),
+    ("a quirk", lambda p, d: bool(d.quirk)),
 )  # fmt: skip
 """What a provider must be able to say to connect and to refresh → whether an entry needs it."""
 
@@ -128,14 +129,15 @@ def _coverage(presets: list[Preset], left_out: dict[str, str]) -> list[str]:
         p.slug: frozenset(name for name, needed in KNOBS if needed(p, Dialect.from_json(p.dialect))) for p in presets
     }
     named = Counter(name for knobs in needs.values() for name in knobs)
+    quirky = [p.slug for p in presets if p.dialect.get("quirk")]
     unsettled = sum(reason.startswith(UNSETTLED) for reason in left_out.values())
     living = len(presets) + len(left_out)
     lines = [
         "## Coverage",
         "",
         (
-            f"Of {living} services that are not known to have ended, {len(presets)} ({_percent(len(presets), living)}) are entries, all "
-            f"expressed by data alone, without a quirk. {unsettled} more could be, if it were known which of their addresses are right: "
+            f"Of {living} services that are not known to have ended, {len(presets)} ({_percent(len(presets), living)}) are entries, all but "
+            f"{len(quirky)} expressed by data alone; {', '.join(quirky)} needs a [quirk](dialect.md#quirks). {unsettled} more could be, if it were known which of their addresses are right: "
             f"{_percent(len(presets) + unsettled, living)} can be expressed. Every one that is no entry is listed at the end with the reason."
         ),
         "",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django_oauth_flows.protocol.dialect import Dialect, SecondExchange
+from django_oauth_flows.protocol.quirks import known
 from django_oauth_flows.protocol.reserved import RESERVED_HEADERS, RESERVED_PARAMETERS
 
 if TYPE_CHECKING:
@@ -42,11 +43,17 @@ def render() -> str:
         "|---|---|---|",
         *_rows(SecondExchange),
     ]
+    lines += ["", "## Quirks", "", QUIRKS, "| quirk | what it changes | entries that need it |", "|---|---|---|"]
+    lines += [f"| `{name}` | {quirk.says} | {_list(frozenset(quirk.servers))} |" for name, quirk in known().items()]
     lines += ["", "## What cannot be set", "", "Parameters that carry a promise of ours, and every `oauth_…`:", ""]
     lines += [_list(RESERVED_PARAMETERS), "", "Headers that decide who is asked, how much is read, or who we are:", ""]
     lines += [_list(RESERVED_HEADERS), "", NOT_EXPRESSIBLE]
     return "\n".join(lines)
 
+
+QUIRKS = """What only code can say is a function in `protocol/quirks.py`, found by the name under `quirk`. It is given values and
+changes them, and sends nothing.
+"""
 
 NOT_EXPRESSIBLE = """## What no key can say
 

@@ -11,7 +11,7 @@ from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 
 from example_project.browser import Browser
-from example_project.servers import MEMBER_SCOPES, Application, Member, Service
+from example_project.servers import DEVICE_CODE, MEMBER_SCOPES, Application, Member, Service
 from tests.example.conftest import CALLBACK
 
 if TYPE_CHECKING:
@@ -194,3 +194,83 @@ def test_the_metadata_document_names_the_same_endpoints(service: Service) -> Non
     assert document["issuer"] == service.oauth2["issuer"]
     assert document["token_endpoint"] == service.oauth2["token_endpoint"]
     assert document["authorization_response_iss_parameter_supported"] is True
+    assert document["device_authorization_endpoint"] == service.by_code["device_authorization_endpoint"]
+    assert document["response_modes_supported"] == ["query", "form_post"]
+
+
+def test_the_openid_configuration_says_the_same(service: Service) -> None:
+    documents = [
+        requests.get(f"{service.url}/.well-known/{name}", timeout=5).json()
+        for name in ("oauth-authorization-server", "openid-configuration")
+    ]
+    for name in ("issuer", "token_endpoint", "revocation_endpoint", "device_authorization_endpoint", "jwks_uri"):
+        assert documents[0][name] == documents[1][name]
+
+
+def _device(service: Service) -> tuple[tuple[str, str], dict[str, str]]:
+    screen = service.register_application("Screen", grant=DEVICE_CODE)
+    credentials = (screen.client_id, screen.client_secret)
+    asked = {"client_id": screen.client_id, "scope": "profile"}
+    endpoint = service.by_code["device_authorization_endpoint"]
+    return credentials, requests.post(endpoint, data=asked, auth=credentials, timeout=5).json()
+
+
+def _poll(service: Service, credentials: tuple[str, str], device_code: str) -> dict[str, str]:
+    asked = {"grant_type": DEVICE_CODE, "device_code": device_code, "client_id": credentials[0]}
+    answer: dict[str, str] = requests.post(
+        service.oauth2["token_endpoint"], data=asked, auth=credentials, timeout=5
+    ).json()
+    return answer
+
+
+def _answer(member: Member, given: dict[str, str], *, button: str) -> Page:
+    browser = Browser()
+    page = browser.get(given["verification_uri_complete"])
+    who = {"username": member.username, "password": member.password}
+    page = browser.submit(page, page.form(button="Log in"), who, button="Log in")
+    page = browser.submit(page, page.form(button="Go on"), button="Go on")
+    page = browser.submit(page, page.form(button=button), button=button)
+    browser.close()
+    return page
+
+
+@pytest.mark.rfc("8628", "3.5")
+@pytest.mark.parametrize(("button", "said"), [("Allow", "Allowed"), ("Do not allow", "Not allowed")])
+def test_a_code_waits_for_its_member_and_is_good_for_one_answer(
+    button: str, said: str, service: Service, member: Member
+) -> None:
+    credentials, given = _device(service)
+    assert given["verification_uri"] == f"{service.url}/device/"
+    assert _poll(service, credentials, given["device_code"])["error"] == "authorization_pending"
+    assert said in _answer(member, given, button=button).text
+    answers = [_poll(service, credentials, given["device_code"]) for _ in range(2)]
+    if button == "Allow":
+        bearer = {"Authorization": f"Bearer {answers[0]['access_token']}"}
+        assert requests.get(f"{service.url}/api/me/", headers=bearer, timeout=5).json()["id"] == member.account_id
+        assert answers[1]["error"] == "expired_token"
+    else:
+        assert [answer["error"] for answer in answers] == ["access_denied", "access_denied"]
+
+
+@pytest.mark.rfc("8628", "3.4")
+def test_a_code_is_worth_nothing_to_another_client(service: Service, member: Member) -> None:
+    _, given = _device(service)
+    stranger, _ = _device(service)
+    _answer(member, given, button="Allow")
+    assert _poll(service, stranger, given["device_code"])["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize(("button", "brings"), [("Allow", "code"), ("Do not allow", "error")])
+def test_an_answer_is_posted_if_the_client_asks_for_that(
+    button: str, brings: str, service: Service, application: Application, consent: Callable[..., Page]
+) -> None:
+    with _client(application) as client:
+        url, state = client.create_authorization_url(
+            service.oauth2["authorization_endpoint"], code_verifier=VERIFIER, response_mode="form_post"
+        )
+        page = consent(url, button=button)
+    form = page.form(action=CALLBACK)
+    assert (page.location, form.action, form.method) == ("", CALLBACK, "POST")
+    assert (form.fields["state"], form.fields["iss"]) == (state, service.url)
+    assert form.fields[brings]
+    assert page.headers["cache-control"].startswith("max-age=0, no-cache, no-store")

@@ -7,8 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection as database
 from django.http import HttpResponse
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 
 from django_oauth_flows import flows
 from django_oauth_flows.admin import searching
@@ -72,7 +74,7 @@ def test_staff_filter_the_affected_and_see_what_they_lack(outgrown: Connection, 
     assert "lacks of what is required" in change.lower()
 
 
-@pytest.mark.parametrize("sets", [3, searching.MOST_STARTS + 1])
+@pytest.mark.parametrize("sets", [3, searching.MOST_LOOKS + 1])
 def test_the_filter_finds_them_whatever_else_was_granted(
     sets: int, outgrown: Connection, provider: Provider, fake: FakeProvider, make_user: Callable[..., User], admin_client: Client
 ) -> None:  # fmt: skip
@@ -87,6 +89,20 @@ def test_the_filter_finds_them_whatever_else_was_granted(
         outgrown.pk,
         *(row.pk for row in others[: len(lacking)]),
     }
+
+
+def test_the_filter_looks_up_so_many_sets_of_scopes_and_no_more(
+    outgrown: Connection, user: User, fake: FakeProvider, admin_client: Client
+) -> None:
+    for number in range(4):
+        provider = make_provider(fake, slug=f"with-many-{number}", required_scopes=("write",))
+        for granted in range(searching.MOST_LOOKS // 4):
+            make_connection(provider, user, fake, subject=str(granted), scopes=("write", str(granted)))
+    with CaptureQueriesContext(database) as asked:
+        page = admin_client.get("/admin/oauth_flows/connection/?required_scopes=lacking")
+    looks = sum("LIMIT 1" in query["sql"] and "granted_scopes" in query["sql"] for query in asked)
+    assert looks == (searching.MOST_LOOKS if database.vendor == "postgresql" else 0)
+    assert [row.pk for row in page.context["cl"].queryset] == [outgrown.pk]
 
 
 def test_the_owner_is_asked_on_the_page_and_gives_it_with_one_button(

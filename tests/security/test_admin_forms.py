@@ -8,6 +8,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from django import forms
 from django.contrib.admin import AdminSite
 from django.contrib.auth.models import Group, Permission
 from django.urls import path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.contrib.auth.models import User
-    from django.test import Client
+    from django.test import Client, RequestFactory
 
     from django_oauth_flows.testing import FakeProvider
 
@@ -300,3 +301,17 @@ def test_the_list_of_providers_names_dangerous_settings(
 ) -> None:
     Provider.objects.update(**columns)
     assert f">{said}</td>" in root.get("/admin/oauth_flows/provider/").content.decode()
+
+
+def test_a_site_may_build_on_the_provider_form(rf: RequestFactory, admin_user: User) -> None:
+    class Longer(ProviderAdmin.form):  # type: ignore[misc,name-defined]
+        cost_centre = forms.CharField()
+
+    class Own(ProviderAdmin):
+        form = Longer
+        fieldsets = None
+
+    request = rf.get("/")
+    request.user = admin_user
+    fields = Own(Provider, AdminSite()).get_form(request, fields=None).base_fields
+    assert {"cost_centre", "new_client_secret", "slug"} <= set(fields)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import IntegrityError, connections, transaction
 from django.db import connection as database
-from django.db.models import F
+from django.db.models import F, IntegerField, Value
 from django.db.models.signals import post_init, post_save
 from django.test.utils import CaptureQueriesContext
 
@@ -110,6 +110,19 @@ def test_rows_keep_their_order_and_limit(provider: Provider) -> None:
     last = Select(lambda: Provider.objects.filter(name=Slot("name")).order_by("-slug"), limit=2)
     assert [row.slug for row in last.rows(using="default", name="x")] == ["p4", "p3"]
     assert last.rows(using="default", name="y") == []
+
+
+class NeverNull(IntegerField):  # type: ignore[type-arg]
+    """A field of a site's own that cannot read NULL, which it never holds."""
+
+    def from_db_value(self, value: Any, *_: Any) -> int:
+        return int(str(value))
+
+
+def test_a_field_that_cannot_read_null_is_read(provider: Provider) -> None:
+    numbered = Select(lambda: Provider.objects.annotate(number=Value(7, output_field=NeverNull())))
+    found: Any = numbered.first(using="default")
+    assert found.number == 7
 
 
 def test_an_update_sets_values_and_expressions_and_counts(connection: Connection) -> None:

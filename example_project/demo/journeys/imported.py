@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 
 from django_oauth_flows import flows
 from django_oauth_flows.models import Provider
-from example_project.demo.journeys import direct
+from example_project.demo.journeys.leaving import leave
 from example_project.demo.journeys.visitor import Visitor, visitor
 from example_project.demo.report import expect
 from example_project.demo.stage import OAUTH1, OAUTH2
@@ -48,7 +48,7 @@ def _walk(stage: Stage, report: Report, *, slug: str, kind: str, notes: str, sec
             with report.step("the service ends the access token: it is refreshed with the imported refresh token"):
                 grace.let_token_expire_at_service(connection)
                 _call(grace, connection)
-        _leave(stage, report, grace, slug)
+        leave(report, grace, slug)
 
 
 def _make_tokens(stage: Stage, grace: Visitor, kind: str) -> tuple[str, str]:
@@ -65,12 +65,3 @@ def _call(grace: Visitor, connection: Connection) -> None:
         answer = http.get("me/")
     expect(answer.status_code == HTTPStatus.OK, f"The service answered {answer.status_code}.")
     expect(answer.json()["id"] == grace.person.member.account_id, "It is another account.")
-
-
-def _leave(stage: Stage, report: Report, grace: Visitor, slug: str) -> None:
-    connection = grace.connection(slug)
-    copy = direct.copy_of(stage, connection)
-    with report.step("she disconnects, and the token no longer works at the service"):
-        expect(direct.status(stage, copy) == HTTPStatus.OK, "The token does not work, so the rest would prove nothing.")
-        grace.disconnect(connection)
-        expect(direct.status(stage, copy) == HTTPStatus.UNAUTHORIZED, "The service still accepts it.")

@@ -46,9 +46,9 @@ class Visitor:
         credentials = {"username": self.person.member.username, "password": self.person.member.password}
         return self.browser.submit(page, page.form(button="Log in"), credentials, button="Log in")
 
-    def press_connect(self, slug: str) -> Page:
-        """Press the connect button of one provider on the site's first page; return the redirect, not followed."""
-        page = self.at_site("/")
+    def press_connect(self, slug: str, *, at: str = "/") -> Page:
+        """Press the connect button of one provider, by default on the first page; return the redirect, not followed."""
+        page = self.at_site(at)
         answer = self.browser.submit(page, page.form(action=f"/oauth/connect/{slug}/"), follow=False)
         expect(answer.location, f"Connect answered {answer.status} and no redirect: {answer.text[:300]}")
         return answer
@@ -81,6 +81,12 @@ class Visitor:
         found = mine.order_by("-created_at").first()
         expect(found is not None, f"The site has stored no connection of {self.person.username} at {slug}.")
         return found
+
+    def expect_own_account(self, slug: str) -> None:
+        """Expect what was connected to be hers, and its token to be what the site needs."""
+        connection = self.connection(slug)
+        expect(connection.subject == self.person.member.account_id, "It is another account.")
+        expect("notes:read" in connection.granted_scopes, "The granted scopes are not recorded.")
 
     def let_token_expire_at_service(self, connection: Connection) -> None:
         """End her access tokens early; the site is not told.

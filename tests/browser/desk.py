@@ -1,0 +1,142 @@
+"""The example project as its people find it: the running demo, and visitors with an account on each side."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.browser.conftest import Window, complaints_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
+
+MANAGE = Path(__file__).resolve().parents[2] / "example_project" / "manage.py"
+SETTINGS = "example_project.host.settings.development"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The running demo: its two sites, who can log in to the first with which password, and who these are at the second."""
+
+    site: str
+    service: str
+    passwords: dict[str, str]
+    members: dict[str, tuple[str, str]]
+
+
+@contextmanager
+def open_desk(folder: Path) -> Iterator[Desk]:
+    """Start the demo as people do, and read what it tells them."""
+    environment = {
+        **os.environ,
+        "EXAMPLE_VAR": str(folder),
+        "DJANGO_SETTINGS_MODULE": SETTINGS,
+        "PYTHONIOENCODING": "utf-8",
+    }
+    with subprocess.Popen(
+        [sys.executable, str(MANAGE), "demo"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        shown = ""
+        while "Ctrl-C" not in shown:
+            line = process.stdout.readline()
+            assert line, shown
+            shown += line
+        yield _read(shown)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)
+
+
+def _read(shown: str) -> Desk:
+    site, _, service = re.findall(r"(http://\S+?)/(?:admin/)?$", shown, re.MULTILINE)
+    passwords = dict(re.findall(r"as (\w+) with the password (\S+)", shown))
+    there = re.findall(r"(\w+) is (\w+) there, with the password (\S+)", shown)
+    return Desk(site, service, passwords, {name: (member, password) for name, member, password in there})
+
+
+@contextmanager
+def visitors(chromium: Browser, desk: Desk) -> Iterator[Callable[..., Visitor]]:
+    """Make visitors, each with a browser profile of their own, in which nothing may have gone wrong."""
+    made: list[Visitor] = []
+
+    def make(name: str, *, hands: str = "mouse", host: str = "127.0.0.1", scripts: bool = True) -> Visitor:
+        context = chromium.new_context(java_script_enabled=scripts)
+        site = desk.site.replace("127.0.0.1", host)
+        window = Window(context, context.new_page(), site, complaints_of(context), hands == "keyboard")
+        visitor = Visitor(window, desk, name)
+        made.append(visitor)
+        visitor.log_in(name)
+        return visitor
+
+    yield make
+    for visitor in made:
+        visitor.window.context.close()
+    for visitor in made:
+        assert visitor.window.said == []
+
+
+@dataclass
+class Visitor:
+    """Somebody with an account at both sites."""
+
+    window: Window
+    desk: Desk
+    name: str
+
+    def log_in(self, name: str) -> None:
+        """Log in to the site."""
+        self.window.open("/accounts/login/")
+        self._sign(self.window, name, self.desk.passwords[name])
+
+    def allow(self, page: Page | None = None, *, button: str = "Allow", member: str = "") -> None:
+        """Answer at the service, in this window or the popup ``page``; log in there first if it asks."""
+        window = self.window if page is None else self._hands_on(page)
+        if "/login/" in window.page.url:
+            self.log_in_at_the_service(member, window=window)
+        window.reach(window.page.get_by_role("button", name=button, exact=True), then="Enter")
+
+    def log_in_at_the_service(self, member: str = "", *, window: Window | None = None) -> None:
+        """Log in where the service asks for it, by default as who this is."""
+        self._sign(window or self.window, *self.desk.members[member or self.name])
+
+    def _hands_on(self, page: Page) -> Window:
+        page.wait_for_load_state()
+        page.get_by_role("button", name=re.compile("Log in|Allow")).first.wait_for()
+        return Window(self.window.context, page, self.desk.service, self.window.said, self.window.by_keyboard)
+
+    def _sign(self, window: Window, username: str, password: str) -> None:
+        window.fill("Username:", username)
+        window.fill("Password:", password)
+        window.press("Log in")
+
+    def examine(self, name: str) -> None:
+        """Hold the page to what every page is held to; it is the same whoever's hands have led there."""
+        if not self.window.by_keyboard:
+            self.window.examine(name)
+
+    def forget_the_service(self) -> None:
+        """Let the browser forget who it was at the service; cookies do not know ports, so by their names."""
+        kept = [
+            cookie for cookie in self.window.context.cookies() if cookie["name"].startswith(("desk_", "oauth_flows"))
+        ]
+        self.window.context.clear_cookies()
+        self.window.context.add_cookies(kept)  # type: ignore[arg-type]
+
+    def disconnect_everything(self) -> None:
+        """Leave the site as it was found."""
+        page = self.window.open("/oauth/")
+        while page.get_by_role("button", name="Disconnect").count():
+            self.window.press("Disconnect")
