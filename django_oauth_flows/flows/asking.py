@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django_oauth_flows.exceptions import (
@@ -51,12 +50,12 @@ def ask(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float)
         raise provider_changed()
     deadline = time.monotonic() + seconds
     try:
-        return _as_either_client(snapshot, registration, deadline=deadline)
+        return _as_either_client(snapshot, registration.within(seconds))
     except OutcomeUnknown:
         if deadline - time.monotonic() < SHORTEST_REQUEST:
             raise
     try:
-        return _as_either_client(snapshot, registration, deadline=deadline)
+        return _as_either_client(snapshot, registration.within(deadline - time.monotonic()))
     except OAuthFlowsError as error:
         error.in_doubt = True  # the first presentation may have been the one that counted, and its answer is gone
         raise
@@ -71,22 +70,14 @@ def provider_changed() -> ConfigurationError:
     )
 
 
-def _as_either_client(snapshot: Snapshot, registration: ClientRegistration, *, deadline: float) -> TokenResponse:
-    def left() -> float:
-        return deadline - time.monotonic()
-
-    return with_either_secret(
-        snapshot.provider,
-        registration,
-        lambda client: _request(snapshot, client, seconds=left()),
-        may_repeat=lambda: left() >= SHORTEST_REQUEST,
-    )
+def _as_either_client(snapshot: Snapshot, registration: ClientRegistration) -> TokenResponse:
+    return with_either_secret(snapshot.provider, registration, lambda client: _request(snapshot, client))
 
 
-def _request(snapshot: Snapshot, registration: ClientRegistration, *, seconds: float) -> TokenResponse:
+def _request(snapshot: Snapshot, registration: ClientRegistration) -> TokenResponse:
     connection = snapshot.connection
     refresh_token = snapshot.token.open("refresh_token")
-    flow = flow_for(replace(registration, transport=replace(registration.transport, deadline=seconds)))
+    flow = flow_for(registration)
     if not isinstance(flow, OAuth2Flow):
         raise ConfigurationError("OAuth 1.0a tokens are not refreshed.", code="provider_misconfigured")
     reach(Failpoint.BEFORE_REQUEST)

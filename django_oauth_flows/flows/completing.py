@@ -152,7 +152,7 @@ def settle(
     holding = holding_of(request, Identity(), user=user)
     try:
         claims = verify_login(response, tokens, request, elapsed=time.monotonic() - began)
-        grant = with_lifetime(remember_login(grant, claims), registration)
+        grant = with_lifetime(request.provider, remember_login(grant, claims), registration)
         flow = flow_for(replace(registration, kept=as_variables(grant.extra)))
         identity = flow.identify(grant.credentials, tokens.extra, claims)
         holding = holding_of(request, identity, user=user)

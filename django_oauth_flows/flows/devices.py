@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.protocol.messages import ClientRegistration, TokenResponse
 
 POLL_DEADLINE = 10.0
-"""Seconds that one poll may take: somebody waits for the page."""
+"""Seconds that one poll may take, with either secret: somebody waits for the page."""
 
 DECLINED = CANCELLED | {"authorization_declined"}  # Microsoft's word
 EXPIRED = frozenset({"expired_token", "code_expired"})
@@ -207,11 +207,10 @@ def _asked(request: AuthorizationRequest, *, user: AbstractBaseUser) -> TokenRes
     try:
         check_standing(request, user=user)
         registration = request.provider.registration(request.parameters)
-        policy = replace(registration.transport, deadline=min(POLL_DEADLINE, registration.transport.deadline))
         device_code, dpop_key = Secret(_opened(request)["device_code"]), request.open("dpop_key")
         return with_either_secret(
             request.provider,
-            replace(registration, transport=policy),
+            registration.within(min(POLL_DEADLINE, registration.transport.deadline)),
             lambda client: _flow(client).device_tokens(device_code, dpop_key=dpop_key),
         )
     except TokenEndpointError as error:

@@ -1,16 +1,19 @@
 """Speak as the client that the provider knows: while a secret is being changed, that may be the one from before.
 
-Never for an authorization code: it is presented once.
+Never for an authorization code, which is presented once, nor for what leads to one: users are to consent only to what can
+be completed.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from django_oauth_flows.exceptions import TokenEndpointError
+from django_oauth_flows.exceptions import ProviderUnreachable, TokenEndpointError
 from django_oauth_flows.flows.history import logger
 from django_oauth_flows.flows.policy import Verdict, judge
+from django_oauth_flows.protocol.token_request import bears_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,21 +25,23 @@ Answer = TypeVar("Answer")
 
 
 def with_either_secret(
-    provider: Provider,
-    registration: ClientRegistration,
-    send: Callable[[ClientRegistration], Answer],
-    *,
-    may_repeat: Callable[[], bool] = lambda: True,
+    provider: Provider, registration: ClientRegistration, send: Callable[[ClientRegistration], Answer]
 ) -> Answer:
     """Send with the client's secret; if the client is refused, with the one from before its change, while that lives.
 
-    Raises what ``send`` raises, last.
+    Both have the transport's deadline together. Raises what ``send`` raises, last; :class:`ProviderUnreachable` if what the
+    refusal has left of the time would not have been enough for it.
     """
+    began = time.monotonic()
     try:
         return send(registration)
     except TokenEndpointError as error:
         is_refused = judge(error, registration.dialect) is Verdict.CLIENT
-        if not is_refused or registration.second_client_secret is None or not may_repeat():
+        if not is_refused or registration.second_client_secret is None or not bears_secret(registration):
             raise
+    took = time.monotonic() - began
+    left = registration.transport.deadline - took
+    if left < took:
+        raise ProviderUnreachable("The service answers too slowly to be asked with the other secret.")
     logger.warning("oauth_flows.second_secret_used", extra={"provider": str(provider.pk)})
-    return send(replace(registration, client_secret=registration.second_client_secret))
+    return send(replace(registration, client_secret=registration.second_client_secret).within(left))

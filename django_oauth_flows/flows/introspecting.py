@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.lease import Lease
     from django_oauth_flows.flows.snapshot import Snapshot
     from django_oauth_flows.flows.values import Grant
+    from django_oauth_flows.models import Provider
     from django_oauth_flows.protocol.introspection import Introspection
     from django_oauth_flows.protocol.messages import ClientRegistration
 
@@ -50,12 +51,12 @@ class TokenState:
     scopes: tuple[str, ...] | None  # None: it does not say
 
 
-def with_lifetime(grant: Grant, registration: ClientRegistration) -> Grant:
+def with_lifetime(provider: Provider, grant: Grant, registration: ClientRegistration) -> Grant:
     """Return a new grant with the lifetime and scopes that the server tells when asked; as it is where it says nothing.
 
     Nothing is asked where the token came with its lifetime. A server that does not answer costs no token.
     """
-    found = _asked(grant, registration, seconds=LONGEST)
+    found = _asked(provider, grant, registration, seconds=LONGEST)
     if found is None:
         return grant
     scopes = found.scopes if grant.scopes is None else grant.scopes
@@ -64,7 +65,7 @@ def with_lifetime(grant: Grant, registration: ClientRegistration) -> Grant:
 
 def learn_life(lease: Lease, grant: Grant, registration: ClientRegistration, *, seconds: float) -> None:
     """Ask within ``seconds`` how long a refreshed token lives, which is stored; what cannot be learnt or noted is no error."""
-    found = _asked(grant, registration, seconds=seconds)
+    found = _asked(lease.snapshot.provider, grant, registration, seconds=seconds)
     if found is None:
         return
     with suppress(OAuthFlowsError, Error):
@@ -74,13 +75,15 @@ def learn_life(lease: Lease, grant: Grant, registration: ClientRegistration, *, 
             _keep(snapshot, left, found.scopes if grant.scopes is None else None, using=lease.alias)
 
 
-def _asked(grant: Grant, registration: ClientRegistration, *, seconds: float) -> Introspection | None:
+def _asked(
+    provider: Provider, grant: Grant, registration: ClientRegistration, *, seconds: float
+) -> Introspection | None:
     """Return what the server says of a new token of whose life nothing is known; None if it says nothing of use."""
     if grant.expires_in is not None or not registration.server.introspection_endpoint or seconds < SHORTEST:
         return None
-    limited = replace(registration.transport, deadline=min(seconds, LONGEST, registration.transport.deadline))
+    limited = registration.within(min(seconds, LONGEST, registration.transport.deadline))
     try:
-        found = introspected(replace(registration, transport=limited), grant.access_token)
+        found = with_either_secret(provider, limited, lambda client: introspected(client, grant.access_token))
     except OAuthFlowsError as error:
         logger.warning("oauth_flows.not_introspected", extra={"code": error.code})
         return None

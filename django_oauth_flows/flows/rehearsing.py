@@ -148,7 +148,7 @@ def _rehearse(
         facts["expires_in"] = granted.grant.expires_in
     with report.step("id_token") as facts:
         claims = verify_login(response, tokens, request, elapsed=time.monotonic() - began)
-        granted.grant = with_lifetime(remember_login(granted.grant, claims), registration)
+        granted.grant = with_lifetime(request.provider, remember_login(granted.grant, claims), registration)
         facts["present"] = bool(claims)
     registration = replace(registration, kept=as_variables(granted.grant.extra))
     with report.step("account") as facts:
@@ -220,8 +220,8 @@ class _Granted:
 
 def _hurried(response: AuthorizationResponse) -> AuthorizationResponse:
     registration = response.pending.registration
-    transport = replace(registration.transport, deadline=min(registration.transport.deadline, DEADLINE))
-    return replace(response, pending=replace(response.pending, registration=replace(registration, transport=transport)))
+    hurried = registration.within(min(registration.transport.deadline, DEADLINE))
+    return replace(response, pending=replace(response.pending, registration=hurried))
 
 
 def _cause(error: OAuthFlowsError) -> dict[str, str]:

@@ -18,7 +18,6 @@ from django_oauth_flows.conf import settings
 from django_oauth_flows.exceptions import AuthorizationError, ConfigurationError
 from django_oauth_flows.fields import DatabaseNow
 from django_oauth_flows.flows.binding import browser_cookie, hash_session
-from django_oauth_flows.flows.either_secret import with_either_secret
 from django_oauth_flows.flows.returning import safe_next_url
 from django_oauth_flows.flows.scopes import scopes_to_ask
 from django_oauth_flows.flows.speaking import asking
@@ -95,12 +94,8 @@ def begin(
     provider = request.provider
     if _is_asked_first(provider):
         make_room(request.user_id, provider)  # before the provider is asked for anything
-    pending, authorization_url = with_either_secret(
-        provider,
-        asked,
-        lambda client: flow_for(client).start(
-            redirect_uri=request.redirect_uri, scopes=request.requested_scopes, state=state
-        ),
+    pending, authorization_url = flow_for(asked).start(
+        redirect_uri=request.redirect_uri, scopes=request.requested_scopes, state=state
     )
     _seal_pending(request, pending)
     _remember(request)

@@ -20,6 +20,9 @@ WITH_SECRET = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
 WITH_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
 """Ways in which the handshake says who the client is. RFC 8705 §2."""
 
+WITH_SECRET = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
+"""Ways in which the client's secret says so, sent or signed with."""
+
 
 def authenticate_client(registration: ClientRegistration) -> tuple[dict[str, str], dict[str, str]]:
     """Return (headers, body parameters) that authenticate the client; raise :class:`ConfigurationError` without what it takes."""

@@ -102,6 +102,10 @@ class ClientRegistration:
     client_certificate: Secret | None = None  # PEM: certificates and key; None unless it is to be shown, RFC 8705
     tls_client_certificate_bound_access_tokens: bool = False  # RFC 8705 §3.4: it is shown to the API as well
 
+    def within(self, seconds: float) -> ClientRegistration:
+        """Return the same client, whose requests may take so long each."""
+        return replace(self, transport=replace(self.transport, deadline=seconds))
+
     @property
     def own_transport(self) -> TransportPolicy:
         """Return the way to the endpoints that know this client, and to no others: with its certificate, if it has one."""

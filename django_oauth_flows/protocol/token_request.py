@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import requests
 
 from django_oauth_flows.protocol.authorization_request import parameters_in_dialect
-from django_oauth_flows.protocol.client_auth import authenticate_client
+from django_oauth_flows.protocol.client_auth import WITH_SECRET, authenticate_client
 from django_oauth_flows.protocol.placeholders import expand
 from django_oauth_flows.protocol.reserved import is_reserved
 
@@ -51,6 +51,13 @@ def client_variables(registration: ClientRegistration) -> dict[str, str]:
     if registration.client_secret:
         values["client_secret"] = registration.client_secret.reveal()
     return values
+
+
+def bears_secret(registration: ClientRegistration) -> bool:
+    """Tell whether what is sent to a token endpoint depends on the client's secret: as its proof, or in the dialect's own way."""
+    dialect = registration.dialect
+    texts = (*dialect.token_parameters, *dialect.refresh_parameters, *dialect.token_request_headers)
+    return registration.token_endpoint_auth_method in WITH_SECRET or any("{client_secret}" in text for _, text in texts)
 
 
 def token_request(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +14,20 @@ from django.db import connections
 from django_oauth_flows import flows
 from django_oauth_flows.exceptions import OAuthFlowsError, ReauthorizationRequiredError, TokenUnavailable
 from django_oauth_flows.fields import DatabaseNow
-from django_oauth_flows.flows import circuit
+from django_oauth_flows.flows import circuit, devices
 from django_oauth_flows.flows.circuit import FAILURES
 from django_oauth_flows.flows.lease import acquire
 from django_oauth_flows.flows.policy import Verdict
 from django_oauth_flows.flows.snapshot import read
 from django_oauth_flows.models import AuthorizationRequest, Connection, Provider, Token
+from django_oauth_flows.protocol.keys import new_private_key
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.testing import Answer, Delay, Drop, FakeProvider
 from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.contrib.auth.models import User
     from django.test import Client
 
@@ -335,15 +340,103 @@ def test_another_device_is_connected_with_either_secret(
     assert user.oauth_connections.get().is_active
 
 
-def test_a_request_is_pushed_with_either_secret_and_its_code_presented_once(
+@pytest.mark.security("T20")
+def test_both_tries_for_a_code_on_another_device_are_one_poll(
+    changed: Provider, fake: FakeProvider, browser: Client, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "POLL_DEADLINE", 2.0)
+    changed.device_authorization_endpoint, changed.offers_device_flow = f"{fake.url}/device", True
+    changed.save()
+    page: Any = browser.post(f"/oauth/connect/{changed.slug}/", {"way": "device"})["Location"]
+    fake.oauth2.decide(next(iter(fake.oauth2.devices.values())).user_code)
+    AuthorizationRequest.objects.update(next_poll_at=DatabaseNow(), poll_interval=0)
+    fake.script("token", Delay(1.8), Delay(1.8))
+
+    def look() -> None:
+        try:
+            browser.get(page)
+        finally:
+            connections.close_all()
+
+    first_tab = threading.Thread(target=look)
+    first_tab.start()
+    time.sleep(2.3)
+    copy(browser).get(page)
+    first_tab.join()
+    assert browser.get(page).status_code == 303
+    assert user.oauth_connections.get().is_active
+    assert fake.count("revoke") == 0
+
+
+@pytest.mark.security("T12")
+@pytest.mark.parametrize(
+    ("seconds", "requests", "code"), [((0.8, 5), 2, "outcome_unknown"), ((1.2, 1.2), 1, "provider_unreachable")]
+)
+@pytest.mark.parametrize(
+    ("endpoint", "ask"),
+    [("introspect", flows.introspect), ("token", lambda connection: flows.exchange_token(connection, audience="a"))],
+    ids=["introspection", "exchange"],
+)
+def test_both_tries_have_one_deadline(
+    endpoint: str,
+    ask: Callable[[Connection], object],
+    seconds: tuple[float, float],
+    requests: int,
+    code: str,
+    changed: Provider,
+    connection: Connection,
+    fake: FakeProvider,
+) -> None:
+    Provider.objects.update(request_deadline=2, introspection_endpoint=f"{fake.url}/introspect")
+    fake.script(endpoint, *map(Delay, seconds))
+    began = time.monotonic()
+    with pytest.raises(OAuthFlowsError) as caught:
+        ask(Connection.objects.get())
+    assert time.monotonic() - began < 2.5
+    assert (caught.value.code, fake.count(endpoint)) == (code, requests)
+
+
+def test_nobody_consents_to_what_only_the_secret_from_before_could_begin(
     changed: Provider, fake: FakeProvider, browser: Client
 ) -> None:
     changed.pushed_authorization_request_endpoint = f"{fake.url}/par"
     changed.save()
-    assert walk(browser, changed).status_code == 400
-    assert (fake.count("par"), fake.count("token")) == (2, 1)
+    started = browser.post(f"/oauth/connect/{changed.slug}/")
+    assert (started.status_code, b"<code>par_failed</code>" in started.content) == (400, True)
+    assert (fake.count("par"), AuthorizationRequest.objects.count()) == (1, 0)
     fake.oauth2.client_secret = "canary_client_secret_" + "a" * 32
     assert walk(browser, changed).status_code == 303
+
+
+def test_a_refreshed_token_is_asked_about_with_either_secret(
+    changed: Provider, expired: Connection, fake: FakeProvider
+) -> None:
+    Provider.objects.update(introspection_endpoint=f"{fake.url}/introspect")
+    fake.oauth2.expires_in = None
+    assert flows.access_token(expired)
+    assert fake.count("introspect") == 2
+    assert Token.objects.get().expires_at is not None
+
+
+@pytest.mark.parametrize(
+    ("columns", "requests"),
+    [
+        ({"token_endpoint_auth_method": "none"}, 1),
+        ({"token_endpoint_auth_method": "private_key_jwt"}, 1),
+        ({"token_endpoint_auth_method": "client_secret_jwt"}, 2),
+        ({"token_endpoint_auth_method": "none", "dialect": {"refresh_parameters": {"key": "{client_secret}"}}}, 2),
+    ],
+    ids=str,
+)
+def test_only_who_shows_a_secret_shows_another(
+    columns: dict[str, Any], requests: int, changed: Provider, expired: Connection, fake: FakeProvider
+) -> None:
+    changed.seal("private_key", new_private_key("ES256"))
+    vars(changed).update(columns)
+    changed.save()
+    fake.script("token", *[Answer(401, {"error": "invalid_client"})] * 2)
+    assert fail(expired).code == "invalid_client"
+    assert fake.count("token") == requests
 
 
 def test_after_its_time_the_secret_from_before_is_not_tried(

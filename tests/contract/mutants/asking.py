@@ -42,6 +42,10 @@ ASKING = (
         f"{DEVICE}test_a_code_is_shown_entered_elsewhere_and_becomes_a_connection",
     ),
     mutant(
+        "T20", "both tries of a poll have the time of one", "flows/either_secret.py", "if left < took:", "if False:",
+        "flows/test_policy.py::test_both_tries_for_a_code_on_another_device_are_one_poll",
+    ),
+    mutant(
         "T21", "a code is for the browser and the user that asked for it", "flows/devices.py",
         "browser = check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)", 'browser = Secret("x")',
         f"{DEVICE}test_nobody_else_sees_polls_or_cancels_it",
