@@ -71,7 +71,12 @@ def provider_changed() -> ConfigurationError:
 
 
 def _as_either_client(snapshot: Snapshot, registration: ClientRegistration) -> TokenResponse:
-    return with_either_secret(snapshot.provider, registration, lambda client: _request(snapshot, client))
+    return with_either_secret(
+        snapshot.provider,
+        registration,
+        lambda client: _request(snapshot, client),
+        authenticates=snapshot.connection.is_own or registration.dialect.refresh_client_authentication,
+    )
 
 
 def _request(snapshot: Snapshot, registration: ClientRegistration) -> TokenResponse:

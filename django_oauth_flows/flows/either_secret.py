@@ -25,11 +25,16 @@ Answer = TypeVar("Answer")
 
 
 def with_either_secret(
-    provider: Provider, registration: ClientRegistration, send: Callable[[ClientRegistration], Answer]
+    provider: Provider,
+    registration: ClientRegistration,
+    send: Callable[[ClientRegistration], Answer],
+    *,
+    authenticates: bool = True,
 ) -> Answer:
     """Send with the client's secret; if the client is refused, with the one from before its change, while that lives.
 
-    Both have the transport's deadline together. Raises what ``send`` raises, last; :class:`ProviderUnreachable` if what the
+    ``authenticates``: whether a request of this kind proves who the client is. Both tries have the transport's deadline
+    together, if each is one request. Raises what ``send`` raises, last; :class:`ProviderUnreachable` if what the
     refusal has left of the time would not have been enough for it.
     """
     began = time.monotonic()
@@ -37,7 +42,8 @@ def with_either_secret(
         return send(registration)
     except TokenEndpointError as error:
         is_refused = judge(error, registration.dialect) is Verdict.CLIENT
-        if not is_refused or registration.second_client_secret is None or not bears_secret(registration):
+        has_another = registration.second_client_secret is not None
+        if not is_refused or not has_another or not bears_secret(registration, authenticates=authenticates):
             raise
     took = time.monotonic() - began
     left = registration.transport.deadline - took

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("oauth_flows")
 
-UNREGISTERED = "not registered yet"
+UNREGISTERED = "not-registered-yet"
 """Stands for the client id while the row is checked, before anybody is asked for one."""
 
 
@@ -66,7 +66,9 @@ def register_provider(
     provider = Provider(slug=slug, name=name or slug, client_id=UNREGISTERED, api_base_url=api_base_url, **columns)
     if scopes is not None:
         ask_for_scopes(provider, scopes)
+    wanted = provider.scopes
     validated(provider)
+    provider.scopes = wanted  # they may name the client
     callback = redirect_uri(provider, site_url=site_url)
     _make_key(provider)
     client = client_registration.register(

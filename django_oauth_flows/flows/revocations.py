@@ -87,7 +87,13 @@ def revoke_at_provider(
     With the client's secret from before a change where the new one is refused. Raises :class:`TokenEndpointError` and
     :class:`RequestBlocked` when the provider refused or could not be reached.
     """
-    return with_either_secret(provider, provider.registration(parameters), lambda client: _revoke(client, secrets))
+    registration = provider.registration(parameters)
+    return with_either_secret(
+        provider,
+        registration,
+        lambda client: _revoke(client, secrets),
+        authenticates=registration.dialect.revocation_authentication == "client",
+    )
 
 
 def _revoke(registration: ClientRegistration, secrets: Mapping[str, Secret | None]) -> Revocation.Outcome:

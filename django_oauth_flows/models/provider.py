@@ -319,7 +319,9 @@ class Provider(Sealed):
 
         ``{client_id}`` in a scope becomes the client's own, for services that take that as a scope.
         """
-        self.scopes = tuple(scope.replace("{client_id}", self.client_id) for scope in self.scopes)
+        for name in ("scopes", "allowed_scopes", "required_scopes"):
+            scopes = getattr(self, name)
+            setattr(self, name, tuple(scope.replace("{client_id}", self.client_id) for scope in scopes))
         errors: dict[str, Any] = {}
         for name, problem in problems(self):
             errors.setdefault(name, []).append(ValidationError(problem))

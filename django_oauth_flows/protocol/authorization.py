@@ -11,6 +11,7 @@ from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.protocol.jws import TokenRefused, unverified_claims
 from django_oauth_flows.protocol.messages import AuthorizationResponse
 from django_oauth_flows.protocol.parsing import excerpt
+from django_oauth_flows.protocol.placeholders import placeholders
 from django_oauth_flows.protocol.secret import Secret
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def _check_issuer(pending: PendingAuthorization, values: Mapping[str, str]) -> N
                 "The answer does not name its issuer, which this service always does.", code="issuer_missing"
             )
         return
-    if not hmac.compare_digest(values["iss"].encode("utf-8", "surrogatepass"), server.issuer.encode()):
+    issuer = "" if placeholders(server.issuer) else server.issuer  # one that nobody has filled in names nobody
+    if not hmac.compare_digest(values["iss"].encode("utf-8", "surrogatepass"), issuer.encode()):
         raise AuthorizationError(
             "The answer names another issuer than the one configured.",
             code="issuer_mismatch",

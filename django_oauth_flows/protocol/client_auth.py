@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from django_oauth_flows.protocol.messages import ClientRegistration
 
 
-WITH_SECRET = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
-"""Ways that take the client's secret; for the others there need be none."""
-
 WITH_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
 """Ways in which the handshake says who the client is. RFC 8705 §2."""
 

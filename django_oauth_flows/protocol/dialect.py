@@ -143,7 +143,7 @@ class Dialect:
     )  # fmt: skip
     token_request_headers: Pairs = _key(
         (), read.headers("client_id", "client_secret", "kept"),
-        "Headers of token, refresh and revocation requests; with variables. Not sent where a variable has no value.",
+        "Headers of token, refresh and revocation requests; with variables. Not sent where a variable has no value; what was kept has none in a revocation.",
     )  # fmt: skip
     token_parameters: Pairs = _key(
         (), read.token_parameters("client_id", "client_secret", "code", "state", "redirect_uri", "kept"),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _ORIGIN = re.compile(r"https?://[^/?#]+(?:/[A-Za-z0-9_.~/\-]*)?")
 
-_TEXT = re.compile(r"[\x20-\x7e]{1,2000}")
+_TEXT = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1998}[\x21-\x7e])?")
 _LARGEST = 10**40
 
 

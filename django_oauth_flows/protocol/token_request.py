@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 
+from django_oauth_flows.exceptions import RequestBlocked
 from django_oauth_flows.protocol.authorization_request import parameters_in_dialect
 from django_oauth_flows.protocol.client_auth import WITH_SECRET, authenticate_client
 from django_oauth_flows.protocol.placeholders import expand
@@ -53,11 +55,15 @@ def client_variables(registration: ClientRegistration) -> dict[str, str]:
     return values
 
 
-def bears_secret(registration: ClientRegistration) -> bool:
-    """Tell whether what is sent to a token endpoint depends on the client's secret: as its proof, or in the dialect's own way."""
+def bears_secret(registration: ClientRegistration, *, authenticates: bool = True) -> bool:
+    """Tell whether what is sent to a token endpoint depends on the client's secret: as its proof, or in the dialect's own way.
+
+    ``authenticates``: whether a request of this kind has a proof of the client at all.
+    """
     dialect = registration.dialect
     texts = (*dialect.token_parameters, *dialect.refresh_parameters, *dialect.token_request_headers)
-    return registration.token_endpoint_auth_method in WITH_SECRET or any("{client_secret}" in text for _, text in texts)
+    proves = authenticates and registration.token_endpoint_auth_method in WITH_SECRET
+    return proves or any("{client_secret}" in text for _, text in texts)
 
 
 def token_request(
@@ -101,7 +107,18 @@ def pushed_request(registration: ClientRegistration, endpoint: str, parameters: 
 def encoded(
     endpoint: str, pairs: Sequence[tuple[str, str]], headers: Mapping[str, str], *, method: str, form: str = "form"
 ) -> requests.PreparedRequest:
-    """Return the request with its parameters in the query (of any but a POST, always) or the body, as a form or as JSON."""
+    """Return the request with its parameters in the query (of any but a POST, always) or the body, as a form or as JSON.
+
+    Raise :class:`RequestBlocked` (``header_not_allowed``) for a header that may not be sent; the message does not quote it.
+    """
+    with suppress(requests.exceptions.InvalidHeader):  # whose message quotes it
+        return _encoded(endpoint, pairs, headers, method=method, form=form)
+    raise RequestBlocked("A header contains characters that may not be sent.", code="header_not_allowed")
+
+
+def _encoded(
+    endpoint: str, pairs: Sequence[tuple[str, str]], headers: Mapping[str, str], *, method: str, form: str
+) -> requests.PreparedRequest:
     if method != "POST" or form == "query":
         separator = "&" if urlsplit(endpoint).query else "?"
         url = f"{endpoint}{separator}{urlencode(pairs)}" if pairs else endpoint

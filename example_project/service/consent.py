@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.shortcuts import render
 from django.utils.cache import add_never_cache_headers
@@ -18,6 +18,9 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 )
 """Of the page that carries a code."""
+
+ANSWER = frozenset({"code", "state", "iss", "error", "error_description", "error_uri"})
+"""What the service may answer with."""
 
 
 class AuthorizationView(views.AuthorizationView):
@@ -36,7 +39,12 @@ class AuthorizationView(views.AuthorizationView):
 def _posted(request: HttpRequest, redirect_to: str) -> HttpResponse:
     """Answer with a form that sends itself, and has a button where scripts do not run. OAuth 2.0 Form Post Response Mode."""
     *where, query, _fragment = urlsplit(redirect_to)
-    context = {"redirect_uri": urlunsplit([*where, "", ""]), "parameters": parse_qsl(query)}
+    pairs = parse_qsl(query, keep_blank_values=True)
+    own = urlencode([pair for pair in pairs if pair[0] not in ANSWER])  # the client's address may have a query
+    context = {
+        "redirect_uri": urlunsplit([*where, own, ""]),
+        "parameters": [pair for pair in pairs if pair[0] in ANSWER],
+    }
     response = render(request, "service/posted_answer.html", context)
     response["Content-Security-Policy"] = POLICY
     add_never_cache_headers(response)

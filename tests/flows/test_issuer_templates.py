@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.core.exceptions import ValidationError
 
 from django_oauth_flows import flows
 from django_oauth_flows.models import Connection, Provider
-from django_oauth_flows.testing.factories import make_connection, walk
+from django_oauth_flows.testing.factories import begin, make_connection, walk
 from django_oauth_flows.testing.openid import new_key
 from tests.protocol.test_assertions import pem
 
@@ -55,6 +56,9 @@ def test_such_a_row_is_connected_as_well_and_no_issuer_is_believed(
     assert Connection.objects.get().provider == templated
     fake.oauth2.sends_iss = True
     assert walk(browser, templated).status_code == 400
+    state = parse_qs(urlsplit(begin(browser, templated)).query)["state"][0]
+    literal = browser.get(f"/oauth/callback/{templated.slug}/", {"state": state, "code": "c", "iss": TEMPLATE})
+    assert (literal.status_code, b"<code>issuer_mismatch</code>" in literal.content) == (400, True)
 
 
 @pytest.mark.parametrize("columns", CHECKED)

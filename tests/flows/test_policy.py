@@ -368,6 +368,33 @@ def test_both_tries_for_a_code_on_another_device_are_one_poll(
     assert fake.count("revoke") == 0
 
 
+@pytest.mark.security("T20")
+def test_a_poll_whose_tokens_are_exchanged_again_has_the_time_of_both(
+    changed: Provider, fake: FakeProvider, browser: Client
+) -> None:
+    changed.device_authorization_endpoint, changed.offers_device_flow = f"{fake.url}/device", True
+    changed.dialect = {
+        "second_exchange": {"endpoint": f"{fake.url}/token", "grant_type": "swap", "token_parameter": "t"}
+    }
+    changed.save()
+    page: Any = browser.post(f"/oauth/connect/{changed.slug}/", {"way": "device"})["Location"]
+    AuthorizationRequest.objects.update(next_poll_at=DatabaseNow(), poll_interval=0)
+    fake.script("token", Delay(1.0))
+
+    def look() -> None:
+        try:
+            browser.get(page)
+        finally:
+            connections.close_all()
+
+    tab = threading.Thread(target=look)
+    tab.start()
+    time.sleep(0.5)
+    longest = timedelta(seconds=2 * devices.POLL_DEADLINE - 5)
+    assert AuthorizationRequest.objects.filter(next_poll_at__gt=DatabaseNow() + longest).exists()
+    tab.join()
+
+
 @pytest.mark.security("T12")
 @pytest.mark.parametrize(
     ("seconds", "requests", "code"), [((0.8, 5), 2, "outcome_unknown"), ((1.2, 1.2), 1, "provider_unreachable")]
@@ -422,6 +449,7 @@ def test_a_refreshed_token_is_asked_about_with_either_secret(
     ("columns", "requests"),
     [
         ({"token_endpoint_auth_method": "none"}, 1),
+        ({"dialect": {"refresh_client_authentication": False}}, 1),
         ({"token_endpoint_auth_method": "private_key_jwt"}, 1),
         ({"token_endpoint_auth_method": "client_secret_jwt"}, 2),
         ({"token_endpoint_auth_method": "none", "dialect": {"refresh_parameters": {"key": "{client_secret}"}}}, 2),

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
+import pytest
 import requests
 
 from django_oauth_flows import catalogue
+from django_oauth_flows.exceptions import RequestBlocked
 from django_oauth_flows.protocol.authorization import validate_authorization_response
 from django_oauth_flows.protocol.dialect import Dialect
+from django_oauth_flows.protocol.kept import as_variables
 from django_oauth_flows.protocol.messages import Credentials
 from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 from django_oauth_flows.protocol.quirks import CORRELATION_HEADER, known, quirk_named
@@ -90,3 +93,22 @@ def test_headers_of_the_token_request_take_what_the_callback_said(register: Any,
     flow.exchange(validate_authorization_response(pending, [*answer, ("sellerId", "456782346")]))
     flow.client_credentials()  # nobody has said anything
     assert [r.headers.get("wm_partner.id") for r in fake.received("token")] == ["456782346", None]
+
+
+@pytest.mark.parametrize("said", [" x", "x ", "x\r\nY: z", "\u017c", ""])
+def test_what_no_header_can_hold_is_not_sent_in_one(said: str, register: Any, fake: FakeProvider) -> None:
+    dialect = {"kept_token_fields": ["seller"], "token_request_headers": {"X-Seller": "{kept.seller}"}}
+    kept = as_variables({"seller": said})
+    OAuth2Flow(replace(register(fake), dialect=Dialect.from_json(dialect), kept=kept)).client_credentials()
+    (received,) = fake.received("token")
+    assert "x-seller" not in received.headers
+
+
+def test_a_secret_that_no_header_can_hold_is_refused_and_not_quoted(register: Any, fake: FakeProvider) -> None:
+    dialect = Dialect.from_json({"token_request_headers": {"X-Key": "{client_secret}"}})
+    flow = OAuth2Flow(replace(register(fake), dialect=dialect, client_secret=Secret(" canary_secret")))
+    with pytest.raises(RequestBlocked) as refused:
+        flow.client_credentials()
+    assert refused.value.code == "header_not_allowed"
+    assert "canary" not in str(refused.value)
+    assert fake.count("token") == 0
