@@ -278,13 +278,14 @@ def test_user_information_and_a_trailing_dot_are_refused_before_signing(
 
 
 VALUES = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=12)
+NAMES = VALUES.filter(lambda text: bool(text) and not text.lower().startswith("oauth_"))
 
 
 @pytest.mark.security("O04")
 @hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    query=st.lists(st.tuples(VALUES.filter(lambda t: bool(t) and not t.startswith("oauth_")), VALUES), max_size=4),
-    form=st.lists(st.tuples(VALUES.filter(lambda t: bool(t) and not t.startswith("oauth_")), VALUES), max_size=4),
+    query=st.lists(st.tuples(NAMES, VALUES), max_size=4),
+    form=st.lists(st.tuples(NAMES, VALUES), max_size=4),
     placement=st.sampled_from(["header", "query", "body"]),
 )
 def test_whatever_is_sent_is_signed(query: Any, form: Any, placement: Any) -> None:
