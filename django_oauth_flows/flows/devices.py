@@ -35,6 +35,7 @@ from django_oauth_flows.flows.speaking import asking
 from django_oauth_flows.flows.starting import described, make_room
 from django_oauth_flows.flows.values import Completion, Grant, PendingDevice, StartedDevice
 from django_oauth_flows.models import AuthorizationRequest, Provider
+from django_oauth_flows.models.discovered_metadata import object_in
 from django_oauth_flows.protocol.authorization import CANCELLED
 from django_oauth_flows.protocol.device import LONGEST_INTERVAL, SLOW_DOWN, approved
 from django_oauth_flows.protocol.dpop import new_key
@@ -198,7 +199,7 @@ def _claim(request: AuthorizationRequest) -> bool:
         next_poll_at__lte=DatabaseNow(),
         poll_interval=request.poll_interval,
     )
-    exchanges = 2 if "second_exchange" in request.provider.dialect else 1  # each has its own time
+    exchanges = 2 if object_in(request.provider.dialect, "second_exchange") else 1  # each has its own time
     longest = timedelta(seconds=(request.poll_interval or 0) + POLL_DEADLINE * exchanges)
     return bool(due.update(next_poll_at=DatabaseNow() + longest))
 

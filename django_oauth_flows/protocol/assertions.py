@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from django_oauth_flows.exceptions import ConfigurationError
-from django_oauth_flows.protocol.placeholders import placeholders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +84,7 @@ def _audience(registration: ClientRegistration) -> str:
 
 
 def _issuer(registration: ClientRegistration) -> str:
-    if not registration.server.issuer or placeholders(registration.server.issuer):
+    if not registration.server.known_issuer:
         raise ConfigurationError(
             f"Provider {registration.name} has no issuer to make an assertion for.",
             code="provider_misconfigured",

@@ -11,7 +11,6 @@ from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.protocol.jws import TokenRefused, unverified_claims
 from django_oauth_flows.protocol.messages import AuthorizationResponse
 from django_oauth_flows.protocol.parsing import excerpt
-from django_oauth_flows.protocol.placeholders import placeholders
 from django_oauth_flows.protocol.secret import Secret
 
 if TYPE_CHECKING:
@@ -108,8 +107,7 @@ def _check_issuer(pending: PendingAuthorization, values: Mapping[str, str]) -> N
                 "The answer does not name its issuer, which this service always does.", code="issuer_missing"
             )
         return
-    issuer = "" if placeholders(server.issuer) else server.issuer  # one that nobody has filled in names nobody
-    if not hmac.compare_digest(values["iss"].encode("utf-8", "surrogatepass"), issuer.encode()):
+    if not hmac.compare_digest(values["iss"].encode("utf-8", "surrogatepass"), server.known_issuer.encode()):
         raise AuthorizationError(
             "The answer names another issuer than the one configured.",
             code="issuer_mismatch",

@@ -14,7 +14,6 @@ from django_oauth_flows.exceptions import ConfigurationError
 from django_oauth_flows.protocol.authorization_request import beyond, parameters_in_dialect, referring
 from django_oauth_flows.protocol.details import PARAMETER as DETAILS
 from django_oauth_flows.protocol.endpoints import endpoint_of
-from django_oauth_flows.protocol.placeholders import placeholders
 
 if TYPE_CHECKING:
     from django_oauth_flows.protocol.messages import ClientRegistration, Params
@@ -54,7 +53,7 @@ def signed_request(url: str, registration: ClientRegistration) -> str:
 
 def _claims(asked: Params, registration: ClientRegistration) -> dict[str, Any]:
     """Return the request's parameters, and who signs them for whom and until when. RFC 9101 §4, §10.2."""
-    if not registration.server.issuer or placeholders(registration.server.issuer):
+    if not registration.server.known_issuer:
         raise ConfigurationError(
             f"Provider {registration.name} has no issuer to sign requests for.",
             code="provider_misconfigured",

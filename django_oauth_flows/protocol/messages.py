@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from django_oauth_flows.protocol.dialect import Dialect
+from django_oauth_flows.protocol.placeholders import placeholders
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -39,6 +40,11 @@ class ServerMetadata:
     issuer: str = ""
     jwks_uri: str = ""  # the keys that ID tokens are signed with
     authorization_response_iss_parameter_supported: bool = False  # RFC 9207 §3
+
+    @property
+    def known_issuer(self) -> str:
+        """Return the issuer; "" while nobody has filled in its placeholders: nothing is for it, or from it, then."""
+        return "" if placeholders(self.issuer) else self.issuer
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from copy import copy
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from django_oauth_flows.testing import Answer, Delay, Drop, FakeProvider
 from django_oauth_flows.testing.factories import make_connection, make_provider, shift_expiry, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from django.contrib.auth.models import User
     from django.test import Client
@@ -340,6 +341,24 @@ def test_another_device_is_connected_with_either_secret(
     assert user.oauth_connections.get().is_active
 
 
+@contextmanager
+def looking(browser: Client, page: str) -> Iterator[None]:
+    """Load ``page`` in another tab meanwhile."""
+
+    def look() -> None:
+        try:
+            browser.get(page)
+        finally:
+            connections.close_all()
+
+    tab = threading.Thread(target=look)
+    tab.start()
+    try:
+        yield
+    finally:
+        tab.join()
+
+
 @pytest.mark.security("T20")
 def test_both_tries_for_a_code_on_another_device_are_one_poll(
     changed: Provider, fake: FakeProvider, browser: Client, user: User, monkeypatch: pytest.MonkeyPatch
@@ -352,17 +371,9 @@ def test_both_tries_for_a_code_on_another_device_are_one_poll(
     AuthorizationRequest.objects.update(next_poll_at=DatabaseNow(), poll_interval=0)
     fake.script("token", Delay(1.8), Delay(1.8))
 
-    def look() -> None:
-        try:
-            browser.get(page)
-        finally:
-            connections.close_all()
-
-    first_tab = threading.Thread(target=look)
-    first_tab.start()
-    time.sleep(2.3)
-    copy(browser).get(page)
-    first_tab.join()
+    with looking(browser, page):
+        time.sleep(2.3)
+        copy(browser).get(page)
     assert browser.get(page).status_code == 303
     assert user.oauth_connections.get().is_active
     assert fake.count("revoke") == 0
@@ -381,18 +392,10 @@ def test_a_poll_whose_tokens_are_exchanged_again_has_the_time_of_both(
     AuthorizationRequest.objects.update(next_poll_at=DatabaseNow(), poll_interval=0)
     fake.script("token", Delay(1.0))
 
-    def look() -> None:
-        try:
-            browser.get(page)
-        finally:
-            connections.close_all()
-
-    tab = threading.Thread(target=look)
-    tab.start()
-    time.sleep(0.5)
-    longest = timedelta(seconds=2 * devices.POLL_DEADLINE - 5)
-    assert AuthorizationRequest.objects.filter(next_poll_at__gt=DatabaseNow() + longest).exists()
-    tab.join()
+    with looking(browser, page):
+        time.sleep(0.5)
+        longest = timedelta(seconds=2 * devices.POLL_DEADLINE - 5)
+        assert AuthorizationRequest.objects.filter(next_poll_at__gt=DatabaseNow() + longest).exists()
 
 
 @pytest.mark.security("T12")

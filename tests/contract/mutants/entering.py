@@ -44,8 +44,8 @@ ENTERING = (
     ),
     mutant(
         "B11", "the issuer is compared exactly", "protocol/authorization.py",
-        'if not hmac.compare_digest(values["iss"].encode("utf-8", "surrogatepass"), issuer.encode()):',
-        'if values["iss"].strip("/").lower() != issuer.strip("/").lower():',
+        'if not hmac.compare_digest(values["iss"].encode("utf-8", "surrogatepass"), server.known_issuer.encode()):',
+        'if values["iss"].strip("/").lower() != server.known_issuer.strip("/").lower():',
         CALLBACK + "test_another_spelling_of_the_issuer_is_another_issuer",
     ),
     mutant(
