@@ -29,12 +29,12 @@ def application(service: Service) -> Application:
     return service.register_application("Dashboard", redirect_uris=[CALLBACK])
 
 
-def _client(application: Application) -> OAuth2Session:
+def _client(application: Application, *, redirect_uri: str = CALLBACK) -> OAuth2Session:
     return OAuth2Session(
         application.client_id,
         application.client_secret,
         scope=" ".join(MEMBER_SCOPES),
-        redirect_uri=CALLBACK,
+        redirect_uri=redirect_uri,
         code_challenge_method="S256",
     )
 
@@ -274,3 +274,19 @@ def test_an_answer_is_posted_if_the_client_asks_for_that(
     assert (form.fields["state"], form.fields["iss"]) == (state, service.url)
     assert form.fields[brings]
     assert page.headers["cache-control"].startswith("max-age=0, no-cache, no-store")
+
+
+def test_a_posted_answer_leaves_the_clients_own_query_in_the_address(
+    service: Service, consent: Callable[..., Page]
+) -> None:
+    """The client's address may have a query of its own; the answer is in the form, and nowhere in the address."""
+    own = f"{CALLBACK}?site=a%26b&empty="
+    application = service.register_application("Letterbox", redirect_uris=[own])
+    with _client(application, redirect_uri=own) as client:
+        url, state = client.create_authorization_url(
+            service.oauth2["authorization_endpoint"], code_verifier=VERIFIER, response_mode="form_post"
+        )
+        form = consent(url).form(action=CALLBACK)
+    assert form.action == own
+    assert set(form.fields) == {"code", "state", "iss"}
+    assert form.fields["state"] == state
