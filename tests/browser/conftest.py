@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Locator, Page
     from pytest_django.fixtures import SettingsWrapper
 
+    from tests.browser.desk import Desk, Visitor
+
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -219,3 +221,21 @@ def office(
     """Return the window of a superuser, on a site whose forms lead nowhere else."""
     settings.SECURE_CSP = POLICY
     return window_for(make_user("root", is_staff=True, is_superuser=True), by_keyboard=request.param == "keyboard")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """Run the example project."""
+    from tests.browser.desk import open_desk
+
+    with open_desk(tmp_path_factory.mktemp("desk")) as running:
+        yield running
+
+
+@pytest.fixture
+def visit(chromium: Browser, desk: Desk) -> Iterator[Callable[..., Visitor]]:
+    """Return a maker of visitors of the example project."""
+    from tests.browser.desk import visitors
+
+    with visitors(chromium, desk) as make:
+        yield make

@@ -7,28 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.conftest import HANDS, Window
-from tests.browser.desk import Desk, Visitor, open_desk, visitors
+from tests.browser.desk import Visitor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from playwright.sync_api import Browser
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.needs("chromium")
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Run the demo."""
-    with open_desk(tmp_path_factory.mktemp("desk")) as running:
-        yield running
-
-
-@pytest.fixture
-def visit(chromium: Browser, desk: Desk) -> Iterator[Callable[..., Visitor]]:
-    """Return a maker of visitors."""
-    with visitors(chromium, desk) as make:
-        yield make
 
 
 @pytest.mark.parametrize("hands", HANDS)

@@ -12,12 +12,11 @@ import pytest
 
 from example_project.servers import Application, Service, start_service
 from tests.browser.conftest import HANDS
-from tests.browser.desk import Desk, Visitor, open_desk, visitors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from playwright.sync_api import Browser
+    from tests.browser.desk import Visitor
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.parametrize("hands", HANDS)]
 
@@ -35,24 +34,10 @@ ADDRESSES = {
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Run the demo."""
-    with open_desk(tmp_path_factory.mktemp("desk")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Run a service that the demo's site has not heard of."""
     with start_service(tmp_path_factory.mktemp("notebook")) as running:
         yield running
-
-
-@pytest.fixture
-def visit(chromium: Browser, desk: Desk) -> Iterator[Callable[..., Visitor]]:
-    """Return a maker of visitors."""
-    with visitors(chromium, desk) as make:
-        yield make
 
 
 @pytest.fixture
