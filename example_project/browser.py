@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Fields = Mapping[str, str | Sequence[str]]
 
 MAX_REDIRECTS = 10
 _VOID = frozenset({"input", "br", "img", "link", "meta", "hr"})
@@ -24,6 +30,9 @@ class Form:
     method: str
     id: str
     fields: dict[str, str] = field(default_factory=dict)
+    ticked: dict[str, list[str]] = field(
+        default_factory=dict
+    )  # of boxes with one name: the values of those with a tick
     choices: dict[str, dict[str, str]] = field(default_factory=dict)  # of a select: its values and their labels
     buttons: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -70,10 +79,10 @@ class Browser:
         return self._open("GET", url, None, follow=follow, referer=None)
 
     def submit(
-        self, page: Page, form: Form, values: dict[str, str] | None = None, *, button: str = "", follow: bool = True
+        self, page: Page, form: Form, values: Fields | None = None, *, button: str = "", follow: bool = True
     ) -> Page:
         """Fill in ``form`` of ``page`` and press ``button``, by default the first."""
-        fields = {**form.fields, **(values or {})}
+        fields: dict[str, str | list[str]] = {**form.fields, **form.ticked, **(values or {})}
         name, value = form.buttons[button] if button else next(iter(form.buttons.values()), ("", ""))
         if name:
             fields[name] = value
@@ -92,13 +101,16 @@ class Browser:
         url = urljoin(page.url, form.action or page.url)
         headers = _provenance(page, method="POST")
         answer = self._http.post(
-            url, data=form.fields, files={name: file}, headers=headers, timeout=30, allow_redirects=False
+            url,
+            data={**form.fields, **form.ticked},
+            files={name: file},
+            headers=headers,
+            timeout=30,
+            allow_redirects=False,
         )
         return self._follow(_page(answer))
 
-    def _open(
-        self, method: str, url: str, fields: dict[str, str] | None, *, follow: bool, referer: Page | None
-    ) -> Page:
+    def _open(self, method: str, url: str, fields: Fields | None, *, follow: bool, referer: Page | None) -> Page:
         headers = _provenance(referer, method=method)
         data, params = (fields, None) if method == "POST" else (None, fields)
         answer = self._http.request(
@@ -204,7 +216,9 @@ class _Reader(HTMLParser):
             return
         if kind == "submit":
             self._form.buttons[values.get("value", "")] = (name, values.get("value", ""))
-        elif name and kind != "file" and (kind not in ("checkbox", "radio") or "checked" in values):
+        elif kind == "checkbox" and "checked" in values:
+            self._form.ticked.setdefault(name, []).append(values.get("value", "on"))
+        elif name and kind not in ("file", "checkbox") and (kind != "radio" or "checked" in values):
             self._form.fields[name] = values.get("value", "")
 
     def _open_button(self, values: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from example_project.browser import Browser, Page
 from example_project.servers import Member, Service, start_service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 CALLBACK = "http://127.0.0.1:9/oauth/callback/notebook/"
 _numbers = itertools.count(1)
@@ -32,15 +32,18 @@ def member(service: Service) -> Member:
 
 @pytest.fixture
 def consent(service: Service, member: Member) -> Iterator[Callable[..., Page]]:
-    """Return a function that opens an authorization URL as ``member``, logs in, and answers."""
+    """Return a function that opens an authorization URL as ``member``, logs in, takes out ticks, and answers."""
     browser = Browser()
 
-    def answer(url: str, *, button: str = "Allow") -> Page:
+    def answer(url: str, *, button: str = "Allow", untick: Collection[str] = ()) -> Page:
         page = browser.get(url)
         if "/login/" in page.url:
             credentials = {"username": member.username, "password": member.password}
             page = browser.submit(page, page.form(button="Log in"), credentials, button="Log in")
-        return browser.submit(page, page.form(button=button), button=button, follow=False)
+        form = page.form(button=button)
+        for name, values in form.ticked.items():
+            form.ticked[name] = [value for value in values if value not in untick]
+        return browser.submit(page, form, button=button, follow=False)
 
     yield answer
     browser.close()

@@ -26,6 +26,8 @@ STEPS = (
     *(f"step {number} of 5" for number in range(1, 6)),
     "the access token expires",
     "the refresh token was rotated",
+    "the site has recorded what was granted",
+    "the same connection can do more",
     "her account is connected",
     "the form is sent",
     "the site gets a token of its own",

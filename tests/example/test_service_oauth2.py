@@ -15,7 +15,7 @@ from example_project.servers import DEVICE_CODE, MEMBER_SCOPES, Application, Mem
 from tests.example.conftest import CALLBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from example_project.browser import Page
 
@@ -39,9 +39,11 @@ def _client(application: Application, *, redirect_uri: str = CALLBACK) -> OAuth2
     )
 
 
-def _connect(service: Service, client: OAuth2Session, consent: Callable[..., Page]) -> None:
+def _connect(
+    service: Service, client: OAuth2Session, consent: Callable[..., Page], *, untick: Collection[str] = ()
+) -> None:
     url, state = client.create_authorization_url(service.oauth2["authorization_endpoint"], code_verifier=VERIFIER)
-    back = consent(url).location
+    back = consent(url, untick=untick).location
     query = parse_qs(urlsplit(back).query)
     assert query["state"] == [state]
     assert query["iss"] == [service.oauth2["issuer"]]
@@ -130,6 +132,45 @@ def test_a_member_can_refuse(service: Service, application: Application, consent
     query = parse_qs(urlsplit(consent(url, button="Do not allow").location).query)
     assert query["error"] == ["access_denied"]
     assert query["iss"] == [service.oauth2["issuer"]]
+
+
+@pytest.mark.rfc("6749", "3.3")
+def test_a_member_grants_less_than_is_asked_for_and_the_answer_says_so(
+    service: Service, application: Application, member: Member, consent: Callable[..., Page]
+) -> None:
+    untick = {"notes:write", "photos:read", "photos:write"}
+    with _client(application) as client:
+        _connect(service, client, consent, untick=untick)
+        assert client.token["scope"] == "profile notes:read"
+        assert client.get(f"{service.url}/api/me/").json()["id"] == member.account_id
+        assert client.get(f"{service.url}/api/photos/").status_code == 403
+
+
+def test_who_unticks_everything_has_refused(
+    service: Service, application: Application, consent: Callable[..., Page]
+) -> None:
+    with _client(application) as client:
+        url, _ = client.create_authorization_url(service.oauth2["authorization_endpoint"], code_verifier=VERIFIER)
+    query = parse_qs(urlsplit(consent(url, untick=MEMBER_SCOPES).location).query)
+    assert query["error"] == ["access_denied"]
+
+
+def test_a_permission_that_was_not_asked_for_cannot_be_ticked(
+    service: Service, application: Application, member: Member
+) -> None:
+    browser = Browser()
+    with _client(application) as client:
+        client.scope = "profile"
+        url, _ = client.create_authorization_url(service.oauth2["authorization_endpoint"], code_verifier=VERIFIER)
+    page = browser.get(url)
+    who = {"username": member.username, "password": member.password}
+    page = browser.submit(page, page.form(button="Log in"), who, button="Log in")
+    form = page.form(button="Allow")
+    assert form.ticked == {"scope": ["profile"]}
+    form.ticked["scope"].append("notes:write")
+    page = browser.submit(page, form, button="Allow", follow=False)
+    browser.close()
+    assert (page.status, page.location) == (400, "")
 
 
 def test_a_member_ends_the_access_of_an_application_on_a_page(

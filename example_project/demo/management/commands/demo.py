@@ -28,8 +28,8 @@ The service     {service}/
                 {ada} is {ada_member} there, with the password {ada_member_password}
                 {grace} is {grace_member} there, with the password {grace_member_password}
 
-Log in to the site, press a Connect button, and allow it at the service. Under Applications there you can let the
-site's token expire, or end its access: watch what the site does. Nothing is kept. Ctrl-C stops both.
+Log in to the site, press a Connect button, and allow it at the service, all of it or a part. Under Applications there
+you can let the site's token expire, or end its access: watch what the site does. Nothing is kept. Ctrl-C stops both.
 """
 
 
