@@ -162,6 +162,15 @@ class Service:
         """Count a member's tokens that work now: ``access_tokens``, ``refresh_tokens``, ``token_credentials``."""
         return dict(self._ask("live_tokens", username=username))
 
+    @contextmanager
+    def wrong_clock(self, *, fast_by: int) -> Iterator[None]:
+        """Let the service's clock be fast by so many seconds, or slow, while the context lasts."""
+        self._ask("set_clock", fast_by=fast_by)
+        try:
+            yield
+        finally:
+            self._ask("set_clock", fast_by=0)
+
     def _ask(self, command: str, **arguments: Any) -> Any:
         with self._turn:
             self._child.stdin.write(json.dumps({"command": command, "arguments": arguments}) + "\n")  # type: ignore[union-attr]

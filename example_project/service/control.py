@@ -9,6 +9,7 @@ from oauth2_provider.generators import generate_client_secret
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
 from example_project.service import access
+from example_project.service.clock import CLOCK
 from example_project.service.keys import new_key_pair
 from example_project.service.models import Consumer, Member, TemporaryCredential, TokenCredential
 
@@ -95,6 +96,11 @@ def live_tokens(username: str) -> dict[str, int]:
     }
 
 
+def set_clock(fast_by: int) -> None:
+    """Put the service's clock wrong by so many seconds; 0 puts it right."""
+    CLOCK.fast_by = fast_by
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: command
     for command in (
@@ -108,6 +114,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
         end_access,
         temporary_credentials,
         live_tokens,
+        set_clock,
     )
 }
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
-from django.utils import timezone
 from oauth2_provider import views
-from oauth2_provider.models import DeviceGrant
-from oauth2_provider.oauth2_validators import OAuth2Validator
-from oauthlib.oauth2.rfc8628.grant_types import DeviceCodeGrant
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
-    from oauthlib.common import Request
 
 
 class DeviceAuthorizationView(views.DeviceAuthorizationView):
@@ -30,13 +25,3 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
                 "verification_uri_complete": f"{page}?user_code={answer['user_code']}",
             }
         return headers, answer, status
-
-
-class Validator(OAuth2Validator):
-    """Gives out the tokens of a device code once."""
-
-    def validate_device_code(self, client_id: str, code: str, request: Request) -> str | None:
-        """Take the grant of a code that a member has allowed to this client; the view has answered for all others."""
-        allowed = DeviceGrant.objects.filter(client_id=client_id, device_code=code, status=DeviceGrant.AUTHORIZED)
-        taken = allowed.filter(expires__gt=timezone.now()).update(status=DeviceGrant.EXPIRED)
-        return DeviceCodeGrant.DEVICE_CODE_AUTHORIZED if taken else None

@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "example_project.service",
 ]
 MIDDLEWARE = [
+    "example_project.service.clock.dated",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -72,7 +73,7 @@ SESSION_COOKIE_NAME = "notebook_session"
 CSRF_COOKIE_NAME = "notebook_csrf"
 
 OAUTH2_PROVIDER = {
-    "OAUTH2_VALIDATOR_CLASS": "example_project.service.devices.Validator",
+    "OAUTH2_VALIDATOR_CLASS": "example_project.service.validator.Validator",
     "OIDC_ENABLED": True,
     "OIDC_RSA_PRIVATE_KEY": new_key_pair().private_pem,  # signs ID tokens; like the sessions, it lives as long as the process
     "SCOPES": {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import time
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -123,6 +125,19 @@ def test_a_request_is_not_accepted_twice(service: Service, consumer: Consumer, m
         prepared = client.prepare_request(requests.Request("GET", f"{service.url}/api/me/", auth=client.auth))
         assert client.send(prepared).status_code == 200
         assert client.send(prepared).status_code == 401
+
+
+@pytest.mark.rfc("5849", "3.3")
+@pytest.mark.parametrize(("fast_by", "status"), [(300, 200), (3600, 401), (-3600, 401)])
+def test_a_request_from_another_time_is_refused_and_the_answer_says_what_time_it_is(
+    fast_by: int, status: int, service: Service, consumer: Consumer, member: Member
+) -> None:
+    token, secret = service.issue_oauth1(member.username, key=consumer.key)
+    with _session(consumer, token=token, token_secret=secret) as client, service.wrong_clock(fast_by=fast_by):
+        answer = client.get(f"{service.url}/api/me/")
+    assert answer.status_code == status
+    shown = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    assert shown - time.time() == pytest.approx(fast_by, abs=10)
 
 
 @pytest.mark.rfc("5849", "2.1")

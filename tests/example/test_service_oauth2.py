@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -132,6 +135,18 @@ def test_a_member_can_refuse(service: Service, application: Application, consent
     query = parse_qs(urlsplit(consent(url, button="Do not allow").location).query)
     assert query["error"] == ["access_denied"]
     assert query["iss"] == [service.oauth2["issuer"]]
+
+
+def test_an_id_token_has_the_time_that_the_services_clock_shows(
+    service: Service, application: Application, consent: Callable[..., Page]
+) -> None:
+    with _client(application) as client, service.wrong_clock(fast_by=3600):
+        client.scope = "openid"
+        _connect(service, client, consent)
+    payload = client.token["id_token"].split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    assert claims["iat"] - time.time() == pytest.approx(3600, abs=10)
+    assert claims["auth_time"] <= claims["iat"] < claims["exp"]
 
 
 @pytest.mark.rfc("6749", "3.3")
