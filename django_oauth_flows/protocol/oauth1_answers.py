@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from django_oauth_flows.exceptions import ProviderUnreachable, TokenEndpointError
-from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after
+from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after, seconds_until
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.tokens import is_token
 
@@ -18,6 +18,9 @@ CLOCK_PROBLEMS = frozenset({"timestamp_refused", "nonce_used"})
 CLIENT_PROBLEMS = frozenset(
     {"consumer_key_unknown", "consumer_key_rejected", "consumer_key_refused", "signature_invalid"}
 )
+CLOCK_HINT = "Check that this server's clock is right."
+CLOCK_TOLERANCE = 300
+"""Seconds by which an answer's ``Date`` may differ from ours before the clocks are to blame for its refusal."""
 
 
 def read_members(response: ProtocolResponse) -> list[tuple[str, str]]:
@@ -62,11 +65,19 @@ def raise_for_problem(response: ProtocolResponse) -> None:
         raise TokenEndpointError(
             "The service refuses the time or the number of our request.",
             code="clock_refused",
-            hint="Check that this server's clock is right.",
+            hint=CLOCK_HINT,
             error=problem,
             status=status,
         )
     if problem or status >= HTTPStatus.BAD_REQUEST:
-        refused = problem in CLIENT_PROBLEMS or (status == HTTPStatus.UNAUTHORIZED and not problem)
-        code = "invalid_client" if refused else "provider_error" if problem else "bad_response"
-        raise TokenEndpointError("The service refused the request.", code=code, error=problem, status=status)
+        raise _refusal(response, problem)
+
+
+def _refusal(response: ProtocolResponse, problem: str) -> TokenEndpointError:
+    refused = problem in CLIENT_PROBLEMS or (response.status == HTTPStatus.UNAUTHORIZED and not problem)
+    code = "invalid_client" if refused else "provider_error" if problem else "bad_response"
+    error = TokenEndpointError("The service refused the request.", code=code, error=problem, status=response.status)
+    # Most servers that refuse a timestamp do not say that it was for that.
+    if not problem and abs(seconds_until(response.headers.get("date", "")) or 0) > CLOCK_TOLERANCE:
+        error.suspect, error.hint = "clock", CLOCK_HINT
+    return error

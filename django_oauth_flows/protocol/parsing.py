@@ -159,13 +159,18 @@ def parse_retry_after(value: str, *, now: datetime | None = None) -> int | None:
     value = value.strip()[:100]
     if value.isascii() and value.isdigit():
         return min(int(value), MAX_RETRY_AFTER)
+    wait = seconds_until(value, now=now)
+    return None if wait is None else int(min(max(0, wait), MAX_RETRY_AFTER))
+
+
+def seconds_until(value: str, *, now: datetime | None = None) -> float | None:
+    """Return how far ahead of us the date of a header is, RFC 9110 §5.6.7; None if it is none."""
     try:
-        moment = parsedate_to_datetime(value)
+        moment = parsedate_to_datetime(value.strip()[:100])
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        wait = (moment - (now or datetime.now(UTC))).total_seconds()
+        return (moment - (now or datetime.now(UTC))).total_seconds()
     except (ValueError, IndexError, TypeError, OverflowError):  # what dates no calendar knows raise
         return None
-    return int(min(max(0, wait), MAX_RETRY_AFTER))
 
 
 def excerpt(text: str, *, length: int = 200) -> str:

@@ -6,6 +6,7 @@ import base64
 import hmac
 import os
 import time
+from email.utils import formatdate as http_date
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -420,6 +421,33 @@ def test_a_refused_clock_is_tried_once_more_and_then_named(problem: str, fake: F
     assert fake.count("temporary") == 4
     nonces = [collect_parameters(r)[0]["oauth_nonce"] for r in fake.received("temporary")]
     assert len(set(nonces)) == 4
+
+
+@pytest.mark.security("O06")
+@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize(
+    ("fast_by", "body", "suspect"),
+    [
+        (3600, "", "clock"),
+        (-3600, "error=invalid_request", "clock"),
+        (120, "", ""),
+        (3600, "oauth_problem=signature_invalid", ""),
+        (None, "", ""),
+    ],
+)
+def test_a_refusal_for_no_reason_where_it_is_another_time_is_put_down_to_the_clock(
+    fast_by: int | None, body: str, suspect: str, status: int, fake: FakeProvider, register: Any
+) -> None:
+    """Few servers say ``timestamp_refused``: oauthlib's say nothing or a sentence. What they all have is a ``Date``."""
+    date = "the day before yesterday" if fast_by is None else http_date(time.time() + fast_by)
+    fake.script("temporary", Answer(status, body, {"Date": date}))
+    with pytest.raises(TokenEndpointError) as caught:
+        OAuth1Flow(register(fake, protocol="oauth1")).start(
+            redirect_uri="https://site.example/cb", scopes=(), state=STATE
+        )
+    assert caught.value.suspect == suspect
+    assert ("clock" in caught.value.hint) == bool(suspect)
+    assert fake.count("temporary") == 1
 
 
 @pytest.mark.security("O07")
