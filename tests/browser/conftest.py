@@ -17,6 +17,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.faults import write
+from example_project.servers import Service, start_service
 from tests.browser.policy import POLICY, USUAL
 
 if TYPE_CHECKING:
@@ -239,3 +240,16 @@ def visit(chromium: Browser, desk: Desk) -> Iterator[Callable[..., Visitor]]:
 
     with visitors(chromium, desk) as make:
         yield make
+
+
+@pytest.fixture
+def clerk(visit: Callable[..., Visitor], hands: str) -> Visitor:
+    """Return a member of staff."""
+    return visit("admin", hands=hands)
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run a service that the demo's site has not heard of."""
+    with start_service(tmp_path_factory.mktemp("notebook")) as running:
+        yield running

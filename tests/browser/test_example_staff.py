@@ -10,97 +10,36 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from example_project.servers import Application, Service, start_service
 from tests.browser.conftest import HANDS
+from tests.browser.staff import (
+    CONNECTIONS,
+    PROVIDERS,
+    add_by_discovery,
+    assert_failed,
+    assert_passed,
+    fill_addresses,
+    let_be_internal,
+    redirect_uri_shown,
+    register,
+    take_the_test,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from example_project.servers import Service
     from tests.browser.desk import Visitor
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.parametrize("hands", HANDS)]
 
-PROVIDERS, CONNECTIONS = "/admin/oauth_flows/provider/", "/admin/oauth_flows/connection/"
-
-ADDRESSES = {
-    "Issuer:": "issuer",
-    "Authorization endpoint:": "authorization_endpoint",
-    "Token endpoint:": "token_endpoint",
-    "Revocation endpoint:": "revocation_endpoint",
-    "Userinfo endpoint:": "userinfo_endpoint",
-    "API base URL:": "api_base_url",
-}
-"""The fields of a provider's form in which addresses of a service stand, from top to bottom."""
-
-
-@pytest.fixture(scope="module")
-def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service that the demo's site has not heard of."""
-    with start_service(tmp_path_factory.mktemp("notebook")) as running:
-        yield running
-
-
-@pytest.fixture
-def office(visit: Callable[..., Visitor], hands: str) -> Visitor:
-    """Return a member of staff."""
-    return visit("admin", hands=hands)
-
-
-def register(notebook: Service, slug: str, *, at: str) -> Application:
-    """Register a client at the service, as its developers would, whose answers come to the site ``at``."""
-    return notebook.register_application(slug, redirect_uris=[f"{at}/oauth/callback/{slug}/"])
-
-
-def add_by_discovery(
-    office: Visitor, notebook: Service, slug: str, application: Application, *, secret: str = "", scopes: str = ""
-) -> str:
-    """Add the service to the site from what it says of itself; return the address of the page that tests it."""
-    window = office.window
-    page = window.open(f"{PROVIDERS}add/")
-    window.fill("Issuer URL", notebook.url)
-    window.reach(page.get_by_label("on the internal network", exact=True), then="Space")
-    window.press("Discover")
-    assert "The service has described itself" in window.text
-    window.fill("Name:", slug)
-    window.fill("Slug:", slug)
-    window.fill("Client id:", application.client_id)
-    window.fill("Client secret:", secret or application.client_secret)
-    if scopes:
-        window.fill("Default scopes:", scopes)
-    window.press("Save and test")
-    return page.url.removeprefix(window.site)
-
-
-def take_the_test(office: Visitor, *, button: str = "Allow") -> None:
-    """Start a test, or another one, and answer at the service."""
-    office.window.press("test")
-    office.allow(member="ada", button=button)
-
-
-def assert_passed(office: Visitor) -> None:
-    """Read the report: no step was left out."""
-    office.window.page.get_by_text("The test has passed.").wait_for()
-    assert "not reached" not in office.window.text
-
-
-def assert_failed(office: Visitor, fix: str) -> None:
-    """Read the report: it says what to do."""
-    office.window.page.get_by_text("The test has failed.").wait_for()
-    assert fix in office.window.text
-
-
-def redirect_uri_shown(office: Visitor) -> str:
-    """Return what staff copy from the page of the test."""
-    return office.window.page.get_by_label("Redirect URI").first.input_value()
-
 
 def test_a_provider_is_discovered_tested_and_connected(
-    hands: str, office: Visitor, visit: Callable[..., Visitor], notebook: Service
+    hands: str, clerk: Visitor, visit: Callable[..., Visitor], notebook: Service
 ) -> None:
     slug = f"found-by-{hands}"
-    add_by_discovery(office, notebook, slug, register(notebook, slug, at=office.window.site))
-    take_the_test(office)
-    assert_passed(office)
+    add_by_discovery(clerk, notebook, slug, register(notebook, slug, at=clerk.window.site))
+    take_the_test(clerk)
+    assert_passed(clerk)
     assert notebook.live_tokens("lovelace") == {"access_tokens": 0, "refresh_tokens": 0, "token_credentials": 0}
     visitor = visit("ada", hands=hands)
     visitor.window.open("/oauth/")
@@ -110,71 +49,25 @@ def test_a_provider_is_discovered_tested_and_connected(
     visitor.disconnect_everything()
 
 
-@pytest.mark.parametrize(
-    ("mistake", "fix"),
-    [
-        ({"secret": "wrong"}, "Paste the client secret anew"),
-        ({"scopes": "openid notes:burn"}, "take out those that it does not know: openid notes:burn"),
-    ],
-    ids=["secret", "scope"],
-)
-def test_a_mistake_on_this_side_leads_to_a_report_that_names_the_fix(
-    mistake: dict[str, str], fix: str, hands: str, office: Visitor, notebook: Service
-) -> None:
-    slug = f"wrong-{'-'.join(mistake)}-by-{hands}"
-    application = register(notebook, slug, at=office.window.site)
-    add_by_discovery(office, notebook, slug, application, **mistake)
-    if "scopes" in mistake:
-        office.window.press("test")  # the service asks nothing of the kind
-        office.log_in_at_the_service("ada")
-    else:
-        take_the_test(office)
-    assert_failed(office, fix)
-
-
-def test_who_does_not_allow_it_reads_that_and_tests_again(hands: str, office: Visitor, notebook: Service) -> None:
-    slug = f"denied-by-{hands}"
-    add_by_discovery(office, notebook, slug, register(notebook, slug, at=office.window.site))
-    take_the_test(office, button="Do not allow")
-    assert_failed(office, "Test again and allow it")
-    take_the_test(office)
-    assert_passed(office)
-
-
-def test_another_redirect_uri_at_the_service_keeps_the_browser_there(
-    hands: str, office: Visitor, notebook: Service
-) -> None:
-    slug = f"elsewhere-by-{hands}"
-    application = register(notebook, slug, at="http://127.0.0.1/elsewhere")
-    page = add_by_discovery(office, notebook, slug, application)
-    office.window.press("test")
-    office.log_in_at_the_service("ada")
-    assert "This request cannot be answered" in office.window.text
-    office.window.open(page)
-    assert "The test is still under way." in office.window.text
-    assert "register exactly the one above" in office.window.text
-    assert redirect_uri_shown(office) == f"{office.window.site}/oauth/callback/{slug}/"
-
-
-def test_a_secret_that_the_service_has_rotated_is_rotated_here(hands: str, office: Visitor, notebook: Service) -> None:
-    slug, window = f"rotated-by-{hands}", office.window
+def test_a_secret_that_the_service_has_rotated_is_rotated_here(hands: str, clerk: Visitor, notebook: Service) -> None:
+    slug, window = f"rotated-by-{hands}", clerk.window
     application = register(notebook, slug, at=window.site)
-    add_by_discovery(office, notebook, slug, application)
+    add_by_discovery(clerk, notebook, slug, application)
     secret = notebook.rotate_secret(application)
-    take_the_test(office)
-    assert_failed(office, "Paste the client secret anew")
+    take_the_test(clerk)
+    assert_failed(clerk, "Exchange the code for tokens", "Paste the client secret anew")
     window.press("Back to the provider", role="link")
     window.fill("Client secret:", secret)
     window.press("Save and test")
-    take_the_test(office)
-    assert_passed(office)
+    take_the_test(clerk)
+    assert_passed(clerk)
 
 
 def test_connections_are_revoked_in_bulk_at_the_service_as_well(
-    hands: str, office: Visitor, visit: Callable[..., Visitor], notebook: Service
+    hands: str, clerk: Visitor, visit: Callable[..., Visitor], notebook: Service
 ) -> None:
-    slug, window = f"revoked-by-{hands}", office.window
-    page = add_by_discovery(office, notebook, slug, register(notebook, slug, at=window.site))
+    slug, window = f"revoked-by-{hands}", clerk.window
+    page = add_by_discovery(clerk, notebook, slug, register(notebook, slug, at=window.site))
     for name in ("ada", "grace"):
         visitor = visit(name, hands=hands)
         visitor.window.open("/oauth/")
@@ -196,9 +89,9 @@ def test_connections_are_revoked_in_bulk_at_the_service_as_well(
         assert notebook.live_tokens(member) == {"access_tokens": 0, "refresh_tokens": 0, "token_credentials": 0}
 
 
-def test_a_provider_is_added_from_the_catalogue(hands: str, office: Visitor, notebook: Service) -> None:
+def test_a_provider_is_added_from_the_catalogue(hands: str, clerk: Visitor, notebook: Service) -> None:
     """The row is the catalogue's. What is in the way of testing it here are its addresses: they become the service's."""
-    slug, window = f"preset-by-{hands}", office.window
+    slug, window = f"preset-by-{hands}", clerk.window
     application = register(notebook, slug, at=window.site)
     page = window.open(f"{PROVIDERS}add/")
     window.fill("Search the catalogue", "onshape")
@@ -208,16 +101,14 @@ def test_a_provider_is_added_from_the_catalogue(hands: str, office: Visitor, not
     window.fill("Client id:", application.client_id)
     window.fill("Client secret:", application.client_secret)
     window.press("Save and test")
-    assert redirect_uri_shown(office) == f"{window.site}/oauth/callback/{slug}/"
+    assert redirect_uri_shown(clerk) == f"{window.site}/oauth/callback/{slug}/"
     window.press("Back to the provider", role="link")
     assert page.get_by_label("Token endpoint:").input_value() == "https://oauth.onshape.com/oauth/token"
     window.fill("Default scopes:", "profile")
-    for label, column in ADDRESSES.items():
-        window.fill(label, notebook.oauth2[column])
+    fill_addresses(clerk, notebook.oauth2)
     window.fill("Present client secret:", application.client_secret)  # or its addresses stay as they are
-    window.reach(page.locator("summary", has_text="Advanced"), then="Enter")
-    window.reach(page.get_by_label("Internal", exact=True), then="Space")
+    let_be_internal(clerk)
     window.press("Save and test")
-    take_the_test(office)
-    assert_passed(office)
+    take_the_test(clerk)
+    assert_passed(clerk)
     assert "Ada Lovelace" in window.text
