@@ -63,14 +63,26 @@ def _clock(_step: dict[str, Any], _provider: Provider) -> Fix:
 
 
 def _secret(_step: dict[str, Any], provider: Provider) -> Fix:
+    said = _("The service does not accept the client's id or secret.")
+    if provider.protocol == provider.Protocol.OAUTH1:
+        return Fix(said, _what_a_signature_depends_on(provider))
     return Fix(
-        _("The service does not accept the client's id or secret."),
+        said,
         _(
             "Paste the client secret anew, without blanks around it, and compare the client id (%(client_id)s). If both are "
             "right, choose another client authentication; it is now: %(method)s."
         )
         % {"client_id": provider.client_id, "method": provider.get_token_endpoint_auth_method_display()},
     )
+
+
+def _what_a_signature_depends_on(provider: Provider) -> str:
+    """Name the redirect URI as well: it is signed, and a plain 401 may be meant for it."""
+    return _(
+        "Paste the client secret anew, without blanks around it, and compare the client id (%(client_id)s) and the signature "
+        "method (%(method)s). If all are right, register exactly the redirect URI above at the service: some refuse another "
+        "one in the same way."
+    ) % {"client_id": provider.client_id, "method": provider.get_signature_method_display()}
 
 
 def _redirect_uri(_step: dict[str, Any], _provider: Provider) -> Fix:

@@ -208,6 +208,9 @@ def test_an_oauth_1_mistake_shows_before_the_browser_leaves(office: Client, fake
     said = run(office, provider)
     assert "The test has failed." in said
     assert "Paste the client secret anew" in said
+    assert "the signature method (HMAC-SHA1)" in said
+    assert "register exactly the redirect URI above" in said
+    assert "client authentication" not in said  # of OAuth 2
 
 
 def test_who_does_not_come_back_reads_what_keeps_browsers_away(office: Client, provider: Provider) -> None:
