@@ -49,15 +49,20 @@ def add_by_discovery(
     return page.url.removeprefix(window.site)
 
 
-def add_by_hand(clerk: Visitor, slug: str, endpoints: dict[str, Any], *, client_id: str, secret: str) -> None:
-    """Enter a service as its documentation describes it, and go on to the page that tests it."""
+def add_by_hand(clerk: Visitor, notebook: Service, slug: str, protocol: str, *, secret: str = "", at: str = "") -> str:
+    """Enter a service as its documentation describes it, and go on to the page that tests it; return the true secret.
+
+    The client there is registered for the site ``at``, by default the one that is open.
+    """
     window = clerk.window
+    client_id, its_secret = _register(notebook, slug, protocol, at=at or window.site)
+    endpoints = {"oauth1": notebook.oauth1, "oauth2": notebook.oauth2}[protocol]
     window.open(f"{PROVIDERS}add/")
     window.fill("Name:", slug)  # the slug follows
-    window.choose("Protocol:", {"oauth1": "OAuth 1.0a", "oauth2": "OAuth 2"}[endpoints["protocol"]])
+    window.choose("Protocol:", {"oauth1": "OAuth 1.0a", "oauth2": "OAuth 2"}[protocol])
     window.fill("Client id:", client_id)
-    window.fill("Client secret:", secret)
-    if endpoints["protocol"] == "oauth2":
+    window.fill("Client secret:", secret or its_secret)
+    if protocol == "oauth2":
         window.fill("Default scopes:", "profile")
     fill_addresses(clerk, endpoints)
     window.choose("Account identity from:", "userinfo endpoint")
@@ -65,7 +70,16 @@ def add_by_hand(clerk: Visitor, slug: str, endpoints: dict[str, Any], *, client_
     window.fill("Path of the account name:", endpoints["label_path"])
     let_be_internal(clerk)
     window.press("Save and test")
-    assert f"/callback/{slug}/" in redirect_uri_shown(clerk)
+    assert redirect_uri_shown(clerk) == f"{window.site}/oauth/callback/{slug}/"
+    return its_secret
+
+
+def _register(notebook: Service, slug: str, protocol: str, *, at: str) -> tuple[str, str]:
+    if protocol == "oauth2":
+        application = register(notebook, slug, at=at)
+        return application.client_id, application.client_secret
+    consumer = notebook.register_consumer(slug, callbacks=[f"{at}/oauth/callback/{slug}/"])
+    return consumer.key, consumer.secret
 
 
 def fill_addresses(clerk: Visitor, endpoints: dict[str, Any]) -> None:

@@ -81,6 +81,22 @@ def test_another_redirect_uri_at_the_service_keeps_the_browser_there(
     assert redirect_uri_shown(clerk) == f"{clerk.window.site}/oauth/callback/{slug}/"
 
 
+@pytest.mark.parametrize(
+    ("mistake", "fix"),
+    [
+        ({"secret": "wrong"}, "Paste the client secret anew"),
+        ({"at": "http://127.0.0.1/elsewhere"}, "register exactly the redirect URI above"),
+    ],
+    ids=["secret", "redirect-uri"],
+)
+def test_over_oauth_1_a_mistake_shows_before_the_browser_leaves(
+    mistake: dict[str, str], fix: str, hands: str, clerk: Visitor, notebook: Service
+) -> None:
+    add_by_hand(clerk, notebook, f"classic-{'-'.join(mistake)}-by-{hands}", "oauth1", **mistake)
+    clerk.window.press("test")
+    assert_failed(clerk, "Send the browser to the service", fix)
+
+
 def test_a_permission_that_was_not_granted_is_named(hands: str, clerk: Visitor, notebook: Service) -> None:
     slug, window = f"unticked-by-{hands}", clerk.window
     application = register(notebook, slug, at=window.site)
@@ -99,8 +115,7 @@ def test_a_permission_that_was_not_granted_is_named(hands: str, clerk: Visitor, 
 def test_clocks_that_do_not_agree_are_named_over_oauth_1(hands: str, clerk: Visitor, notebook: Service) -> None:
     """The service says nothing but 401, as for a wrong secret; what tells is the ``Date`` of its answer."""
     slug, window = f"slow-by-{hands}", clerk.window
-    consumer = notebook.register_consumer(slug, callbacks=[f"{window.site}/oauth/callback/{slug}/"])
-    add_by_hand(clerk, slug, notebook.oauth1, client_id=consumer.key, secret=consumer.secret)
+    add_by_hand(clerk, notebook, slug, "oauth1")
     with notebook.wrong_clock(fast_by=-AN_HOUR):
         window.press("test")
         assert_failed(clerk, "Send the browser to the service", "Set this server's clock by NTP")
@@ -140,18 +155,10 @@ def test_a_certificate_that_nobody_vouches_for_is_named(
     protocol: str, step: str, hands: str, clerk: Visitor, private: tuple[Service, Path]
 ) -> None:
     (notebook, authority), slug, window = private, f"{protocol}-private-by-{hands}", clerk.window
-    callback = f"{window.site}/oauth/callback/{slug}/"
-    if protocol == "oauth1":
-        consumer = notebook.register_consumer(slug, callbacks=[callback])
-        client_id, secret = consumer.key, consumer.secret
-    else:
-        application = notebook.register_application(slug, redirect_uris=[callback])
-        client_id, secret = application.client_id, application.client_secret
-    add_by_hand(clerk, slug, getattr(notebook, protocol), client_id=client_id, secret=secret)
-    if protocol == "oauth1":
-        window.press("test")  # and get no further
-    else:
-        take_the_test(clerk)
+    secret = add_by_hand(clerk, notebook, slug, protocol)
+    window.press("test")
+    if protocol == "oauth2":  # and over OAuth 1.0a it gets no further
+        clerk.allow(member="ada")
     assert_failed(clerk, step, "give its certificate under “CA bundle”")
     window.press("Back to the provider", role="link")
     window.fill("Present client secret:", secret)
