@@ -1153,10 +1153,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="connection",
-            index=models.Index(fields=["provider", "subject"], name="oauth_flows_conn_subject"),
-        ),
-        migrations.AddIndex(
-            model_name="connection",
             index=models.Index(fields=["created_at", "id"], name="oauth_flows_conn_newest"),
         ),
         migrations.AddIndex(
@@ -1178,7 +1174,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="connection",
             constraint=models.UniqueConstraint(
-                fields=("provider", "owner_model", "owner_id", "parameters_digest", "subject"),
+                fields=("provider", "subject", "parameters_digest", "owner_model", "owner_id"),
                 name="oauth_flows_connection_account",
             ),
         ),

@@ -96,8 +96,9 @@ class Connection(models.Model):
             ("import_connection", "Can import a token as a connection"),
         )
         constraints = (
+            # Its index finds who has an account, so the account comes first.
             models.UniqueConstraint(
-                fields=("provider", "owner_model", "owner_id", "parameters_digest", "subject"), name="oauth_flows_connection_account",
+                fields=("provider", "subject", "parameters_digest", "owner_model", "owner_id"), name="oauth_flows_connection_account",
             ),
             models.CheckConstraint(
                 condition=models.Q(status="reauthorization_required", reason__gt="") | (~models.Q(status="reauthorization_required") & models.Q(reason="")),
@@ -114,7 +115,6 @@ class Connection(models.Model):
         )  # fmt: skip
         indexes = (
             models.Index(fields=("owner_model", "owner_id"), name="oauth_flows_conn_owner"),
-            models.Index(fields=("provider", "subject"), name="oauth_flows_conn_subject"),
             # Staff's list among a million: the newest first, by state, by scopes, by the beginning of the account's name.
             models.Index(fields=("created_at", "id"), name="oauth_flows_conn_newest"),
             models.Index(fields=("provider", "status", "paused"), name="oauth_flows_conn_state"),
