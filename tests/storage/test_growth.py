@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_oauth_flows.models import AuthorizationRequest, Provider
+from django_oauth_flows.flows.holding import IS_PRESENT
+from django_oauth_flows.models import AuthorizationRequest, Connection, Provider
 from django_oauth_flows.testing.factories import walk
 
 if TYPE_CHECKING:
@@ -53,6 +55,24 @@ def test_a_dance_reads_no_table_from_end_to_end(provider: Provider, user: User, 
             cursor.execute(f"EXPLAIN {sql}".replace("%", "%%"), [])
             plan = "\n".join(line for (line,) in cursor.fetchall())
         assert "Seq Scan on oauth_flows_authorizationrequest" not in plan, f"{sql}\n{plan}"
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="it tells which pages it has read")
+def test_who_has_an_account_is_found_in_a_few_pages_before_there_are_statistics(provider: Provider, user: User) -> None:
+    connections = [
+        Connection(
+            provider=provider, user=user, owner_model="auth.user", owner_id=str(user.pk), subject=f"account {number}"
+        )
+        for number in range(ABANDONED)
+    ]
+    Connection.objects.bulk_create(connections, batch_size=1000)
+    asked = IS_PRESENT.bound(using="default", provider_id=provider.pk, subject="nobody", parameters_digest="")
+    with database.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {asked.sql}", asked.params)
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    pages = re.search(r"Buffers: shared (?:hit=(\d+))? ?(?:read=(\d+))?", plan)
+    assert pages is not None, plan
+    assert sum(int(count or 0) for count in pages.groups()) < 8, plan
 
 
 @pytest.mark.security("V03", "L08")
