@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import requests
@@ -47,10 +48,7 @@ def seal(value: str, user_id: int) -> str:
     return base64.b64encode(nonce + cipher.encrypt(nonce, value.encode(), str(user_id).encode())).decode()
 
 
-@login_required
-@require_POST
-def start(request: HttpRequest) -> HttpResponse:
-    state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+def authorization_url(state: str, verifier: str) -> str:
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     query = urlencode(
         {
@@ -63,7 +61,32 @@ def start(request: HttpRequest) -> HttpResponse:
             "code_challenge_method": "S256",
         }
     )
-    response = HttpResponseRedirect(f"{settings.PROVIDER_URL}/authorize?{query}")
+    return f"{settings.PROVIDER_URL}/authorize?{query}"
+
+
+def ask_for_tokens(code: str, verifier: str) -> dict[str, Any]:
+    answer = client.post(
+        f"{settings.PROVIDER_URL}/token",
+        data={
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": settings.BASELINE_CALLBACK,
+            "code_verifier": verifier,
+        },
+        auth=(settings.CLIENT_ID, settings.CLIENT_SECRET),
+        timeout=10,
+        allow_redirects=False,
+    )
+    answer.raise_for_status()
+    token: dict[str, Any] = answer.json()
+    return token
+
+
+@login_required
+@require_POST
+def start(request: HttpRequest) -> HttpResponse:
+    state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    response = HttpResponseRedirect(authorization_url(state, verifier))
     value = signing.dumps([request.user.pk, state, verifier])
     response.set_cookie(COOKIE, value, max_age=600, httponly=True, samesite="Lax")
     return response
@@ -78,20 +101,7 @@ def callback(request: HttpRequest) -> HttpResponse:
         return HttpResponseBadRequest("bad state")
     if user_id != request.user.pk or not constant_time_compare(state, request.GET.get("state", "")):
         return HttpResponseBadRequest("bad state")
-    answer = client.post(
-        f"{settings.PROVIDER_URL}/token",
-        data={
-            "grant_type": "authorization_code",
-            "code": request.GET["code"],
-            "redirect_uri": settings.BASELINE_CALLBACK,
-            "code_verifier": verifier,
-        },
-        auth=(settings.CLIENT_ID, settings.CLIENT_SECRET),
-        timeout=10,
-        allow_redirects=False,
-    )
-    answer.raise_for_status()
-    token = answer.json()
+    token = ask_for_tokens(request.GET["code"], verifier)
     expires_at = timezone.now() + timedelta(seconds=token["expires_in"])
     with connection.cursor() as cursor:
         sealed = [seal(token[name], request.user.pk) for name in ("access_token", "refresh_token")]

@@ -1,7 +1,8 @@
 """Start plus callback of a first connect: ours against the leanest hand-written dance (``baseline.py``).
 
 ``python -m benchmarks.dance``: the CPU time of the two requests in one process, then whole dances per second under
-gunicorn with two workers. Every dance brings an account that was never seen before.
+gunicorn with two workers. Every dance brings an account that was never seen before. Beside them, without a bound, what
+the hand-written dance would come to if it stored what the package stores (``floor.py``).
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness import ROOT, RUNS, Report, scratch_database, stub_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 USERS, DANCES, WARM = 120, 60, 20
 SECONDS, CLIENTS = 4.0, 4
@@ -32,7 +34,10 @@ CSRF = "c" * 32
 DANCE_PATHS = {
     "ours": ("/oauth/connect/stub/", "/oauth/callback/stub/"),
     "baseline": ("/baseline/start/", "/baseline/callback/"),
+    "floor": ("/floor/start/", "/floor/callback/"),
 }
+RECORDED_USER = 987_654_321
+"""A number that is found in a statement only where it stands for the user."""
 
 
 @dataclass
@@ -54,22 +59,22 @@ class Visitor:
         assert status in (302, 303), (name, status, headers)
 
 
-def make_visitors() -> list[Visitor]:
-    """Create users and log them in."""
+def make_visitors() -> tuple[Visitor, list[Visitor]]:
+    """Create users and log them in; the first one's dance is recorded."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.auth.models import User
     from django.contrib.sessions.backends.db import SessionStore
 
-    visitors = []
-    for number in range(USERS):
-        user = User.objects.create(username=f"user-{number}")
+    def visitor(user: User) -> Visitor:
         session = SessionStore()
         session[SESSION_KEY] = str(user.pk)
         session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
         session[HASH_SESSION_KEY] = user.get_session_auth_hash()
         session.save()
-        visitors.append(Visitor({"sessionid": str(session.session_key), "csrftoken": CSRF}))
-    return visitors
+        return Visitor({"sessionid": str(session.session_key), "csrftoken": CSRF})
+
+    recorded = visitor(User.objects.create(pk=RECORDED_USER, username="recorded"))
+    return recorded, [visitor(User.objects.create(username=f"user-{number}")) for number in range(USERS)]
 
 
 def in_process() -> Any:
@@ -192,33 +197,37 @@ def lines_of_code(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def measure_cpu(report: Report, visitors: list[Visitor]) -> None:
+def measure_cpu(report: Report, visitors: list[Visitor], names: list[str]) -> None:
     """Measure the two requests in this process."""
     turn, send = cycle(visitors), in_process()
-    for name in DANCE_PATHS:
+    for name in names:
         for _ in range(WARM):
             next(turn).dance(name, send)
     runs = []
     for _ in range(RUNS):
         forget_starts()
-        runs.append({name: cpu_per_dance(name, turn, send) for name in DANCE_PATHS})
+        runs.append({name: cpu_per_dance(name, turn, send) for name in names})
     report.at_most("CPU of start plus callback", [run["ours"] / run["baseline"] for run in runs], 1.5)
-    for name in DANCE_PATHS:
+    for name in names:
         report.note(name, [run[name] * 1e3 for run in runs], " ms")
+    if "floor" in names:
+        report.note("floor to baseline", [run["floor"] / run["baseline"] for run in runs], "x")
 
 
-def measure_speed(report: Report, visitors: list[Visitor], port: int) -> None:
+def measure_speed(report: Report, visitors: list[Visitor], port: int, names: list[str]) -> None:
     """Measure whole dances against a server."""
-    for name in DANCE_PATHS:
+    for name in names:
         for visitor in visitors[:WARM]:
             visitor.dance(name, over_http(port))
     runs = []
     for _ in range(RUNS):
         forget_starts()
-        runs.append({name: dances_per_second(name, visitors, port) for name in DANCE_PATHS})
+        runs.append({name: dances_per_second(name, visitors, port) for name in names})
     report.at_least("dances per second, gunicorn with two workers", [r["ours"] / r["baseline"] for r in runs], 0.66)
-    for name in DANCE_PATHS:
+    for name in names:
         report.note(name, [run[name] for run in runs], " per second")
+    if "floor" in names:
+        report.note("floor to baseline", [run["floor"] / run["baseline"] for run in runs], "x")
 
 
 def main() -> int:
@@ -226,20 +235,28 @@ def main() -> int:
     report = Report()
     length = lines_of_code(ROOT / "benchmarks" / "baseline.py")
     report.at_most("lines of the baseline", [length], 150, "")
-    with stub_provider() as stub:
-        os.environ.update(BENCHMARK_PROVIDER=stub.url, BENCHMARK_CA_BUNDLE=stub.ca_bundle)
+    with stub_provider() as stub, tempfile.TemporaryDirectory() as folder:
+        recorded = Path(folder) / "statements.json"
+        os.environ.update(
+            BENCHMARK_PROVIDER=stub.url, BENCHMARK_CA_BUNDLE=stub.ca_bundle, BENCHMARK_RECORDED=str(recorded)
+        )
         with scratch_database() as database:
             from django.db import connection
 
-            from benchmarks import baseline
+            from benchmarks import baseline, floor
 
             stub.make_provider()
             with connection.cursor() as cursor:
                 cursor.execute(baseline.TABLE)
-            visitors = make_visitors()
-            measure_cpu(report, visitors)
+            first, visitors = make_visitors()
+            names = [*DANCE_PATHS]
+            if connection.vendor == "postgresql":
+                floor.record(lambda: first.dance("ours", in_process()), recorded)
+            else:  # takes more statements than are recorded
+                names.remove("floor")
+            measure_cpu(report, visitors, names)
             with gunicorn(database) as port:
-                measure_speed(report, visitors, port)
+                measure_speed(report, visitors, port, names)
     return report.close()
 
 

@@ -1,4 +1,4 @@
-"""Both dances side by side."""
+"""The dances side by side."""
 
 from __future__ import annotations
 
@@ -7,4 +7,5 @@ from django.urls import include, path
 urlpatterns = [
     path("oauth/", include("django_oauth_flows.urls")),
     path("", include("benchmarks.baseline")),
+    path("", include("benchmarks.floor")),
 ]
