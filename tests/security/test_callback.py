@@ -150,20 +150,37 @@ def test_another_user_in_the_same_browser_cannot_finish(
     browser.force_login(make_user("bob"))
     refused(answer(browser, callback), "user_mismatch")
     nothing_happened(fake)
+    assert AuthorizationRequest.objects.get().taken_at is None
 
 
 @pytest.mark.security("B05")
 def test_the_browsers_cookie_alone_does_not_make_another_user_the_starter(
-    either: Provider, fake: FakeProvider, browser: Client, make_user: Callable[..., User]
+    either: Provider, fake: FakeProvider, browser: Client, user: User, make_user: Callable[..., User]
 ) -> None:
     callback = begin(browser, either)
-    other = Client()
-    other.force_login(make_user("bob"))
+    other, bob = Client(), make_user("bob")
+    bob.password = user.password  # or none at all: what ties a session to a password is then the same
+    bob.save()
+    other.force_login(bob)
     for name, morsel in browser.cookies.items():
         if name.startswith("oauth_flows"):
             other.cookies[name] = morsel.value
     refused(answer(other, callback), "user_mismatch")
     nothing_happened(fake)
+    assert answer(browser, callback).status_code == 303
+
+
+@pytest.mark.security("B03", "O09")
+def test_a_browser_with_an_authorization_of_its_own_cannot_finish_another_ones(
+    either: Provider, fake: FakeProvider, browser: Client, user: User
+) -> None:
+    callback = begin(browser, either)
+    other = Client()
+    other.force_login(user)
+    begin(other, either)
+    refused(answer(other, callback), "session_mismatch")
+    nothing_happened(fake)
+    assert answer(browser, callback).status_code == 303
 
 
 @pytest.mark.security("B06", "O09")
@@ -181,6 +198,7 @@ def test_a_lost_session_or_a_changed_password_ends_the_flow_but_a_new_session_ke
     relogged.force_login(User.objects.get(pk=user.pk))
     refused(answer(relogged, callback), "session_mismatch")
     nothing_happened(fake)
+    assert AuthorizationRequest.objects.get().taken_at is None
 
 
 @pytest.mark.security("B06", "O09")
