@@ -28,6 +28,8 @@ VALUE = r"(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9._\-]{0,198}[A-Za-z0-9])?"
 
 def placeholders(template: str) -> tuple[str, ...]:
     """Return the names of the placeholders in ``template``, in order."""
+    if "{" not in template:
+        return ()
     return tuple(name for name in re.findall(_PLACEHOLDER, template) if name not in RUNTIME_NAMES)
 
 
