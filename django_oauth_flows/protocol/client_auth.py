@@ -20,6 +20,9 @@ WITH_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
 WITH_SECRET = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
 """Ways in which the client's secret says so, sent or signed with."""
 
+WITH_ASSERTION = ("private_key_jwt", "client_secret_jwt")
+"""Ways in which a signature says so, which holds for minutes. RFC 7523 §2.2."""
+
 
 def authenticate_client(registration: ClientRegistration) -> tuple[dict[str, str], dict[str, str]]:
     """Return (headers, body parameters) that authenticate the client; raise :class:`ConfigurationError` without what it takes."""
@@ -27,7 +30,7 @@ def authenticate_client(registration: ClientRegistration) -> tuple[dict[str, str
         return {}, {"client_id": registration.client_id}
     if registration.token_endpoint_auth_method in WITH_CERTIFICATE:
         return {}, _shown(registration)
-    if registration.token_endpoint_auth_method in ("private_key_jwt", "client_secret_jwt"):
+    if registration.token_endpoint_auth_method in WITH_ASSERTION:
         return {}, {"client_id": registration.client_id, **_asserted(registration)}
     if not registration.client_secret:
         raise ConfigurationError(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from django_oauth_flows.exceptions import ProviderUnreachable, TokenEndpointError
-from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after, seconds_until
+from django_oauth_flows.protocol.clocks import HINT, suspect_clock
+from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.tokens import is_token
 
@@ -18,9 +19,6 @@ CLOCK_PROBLEMS = frozenset({"timestamp_refused", "nonce_used"})
 CLIENT_PROBLEMS = frozenset(
     {"consumer_key_unknown", "consumer_key_rejected", "consumer_key_refused", "signature_invalid"}
 )
-CLOCK_HINT = "Check that this server's clock is right."
-CLOCK_TOLERANCE = 300
-"""Seconds by which an answer's ``Date`` may differ from ours before the clocks are to blame for its refusal."""
 
 
 def read_members(response: ProtocolResponse) -> list[tuple[str, str]]:
@@ -65,7 +63,7 @@ def raise_for_problem(response: ProtocolResponse) -> None:
         raise TokenEndpointError(
             "The service refuses the time or the number of our request.",
             code="clock_refused",
-            hint=CLOCK_HINT,
+            hint=HINT,
             error=problem,
             status=status,
         )
@@ -77,7 +75,6 @@ def _refusal(response: ProtocolResponse, problem: str) -> TokenEndpointError:
     refused = problem in CLIENT_PROBLEMS or (response.status == HTTPStatus.UNAUTHORIZED and not problem)
     code = "invalid_client" if refused else "provider_error" if problem else "bad_response"
     error = TokenEndpointError("The service refused the request.", code=code, error=problem, status=response.status)
-    # Most servers that refuse a timestamp do not say that it was for that.
-    if not problem and abs(seconds_until(response.headers.get("date", "")) or 0) > CLOCK_TOLERANCE:
-        error.suspect, error.hint = "clock", CLOCK_HINT
+    if not problem:  # most servers that refuse a timestamp do not say that it was for that
+        suspect_clock(error, response)
     return error

@@ -20,6 +20,7 @@ from django_oauth_flows.protocol.assertions import GRANT_TYPE as JWT_BEARER_GRAN
 from django_oauth_flows.protocol.assertions import grant_assertion
 from django_oauth_flows.protocol.authorization_request import in_dialect, redirect_uri_of, scope_parameters
 from django_oauth_flows.protocol.bearing import put_constants, put_token
+from django_oauth_flows.protocol.clocks import blamed_on_signatures, suspect_clock
 from django_oauth_flows.protocol.details import PARAMETER as DETAILS
 from django_oauth_flows.protocol.device import GRANT_TYPE as DEVICE_GRANT
 from django_oauth_flows.protocol.device import authorize_device
@@ -351,7 +352,14 @@ class OAuth2Flow:
             )
 
         response = send_proven(request, dpop_key, policy=registration.own_transport)
-        return parse_token_response(response, dialect=registration.dialect, quirk=registration.quirk, dpop_key=dpop_key)
+        try:
+            return parse_token_response(
+                response, dialect=registration.dialect, quirk=registration.quirk, dpop_key=dpop_key
+            )
+        except TokenEndpointError as error:
+            if error.code in blamed_on_signatures(registration, parameters, dpop_key):
+                suspect_clock(error, response)
+            raise
 
 
 def _resources(dialect: Dialect) -> list[tuple[str, str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
+from email.utils import formatdate as http_date
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -21,6 +23,7 @@ from django_oauth_flows.protocol.introspection import introspected
 from django_oauth_flows.protocol.keys import public_jwk, sign_jwt, thumbprint
 from django_oauth_flows.protocol.oauth2 import OAuth2Flow
 from django_oauth_flows.protocol.secret import Secret
+from django_oauth_flows.testing import Answer
 from django_oauth_flows.testing.factories import make_provider, walk
 
 if TYPE_CHECKING:
@@ -111,6 +114,35 @@ def test_an_assertion_is_for_the_issuer_alone_short_lived_and_made_anew(
         assert claims["exp"] - claims["iat"] <= 60
         seen.add(claims["jti"])
     assert len(seen) == len(sent) == 4
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "suspect"),
+    [
+        ("client_assertion", "invalid_client", "clock"),
+        ("client_assertion", "invalid_grant", ""),
+        ("proof", "invalid_dpop_proof", "clock"),
+        ("proof", "invalid_client", ""),
+        ("grant_assertion", "invalid_grant", "clock"),
+        ("nothing", "invalid_client", ""),
+    ],
+)
+@pytest.mark.parametrize("fast_by", [3600, -3600, 60])
+def test_a_signature_that_is_refused_where_it_is_another_time_is_put_down_to_the_clock(
+    how: str, error: str, suspect: str, fast_by: int, fake: FakeProvider, register: Any
+) -> None:
+    key = pem(KINDS["ES256"]())
+    method = "private_key_jwt" if how == "client_assertion" else "client_secret_basic"
+    bound = how == "proof"
+    flow = OAuth2Flow(
+        register(fake, token_endpoint_auth_method=method, private_key=key, dpop_bound_access_tokens=bound)
+    )
+    fake.script("token", Answer(400, {"error": error}, {"Date": http_date(time.time() + fast_by)}))
+    ask = flow.jwt_bearer if how == "grant_assertion" else flow.client_credentials
+    with pytest.raises(TokenEndpointError) as caught:
+        ask(scopes=["read"])
+    assert caught.value.code == error
+    assert caught.value.suspect == (suspect if abs(fast_by) > 300 else "")
 
 
 @pytest.mark.security("T17")
