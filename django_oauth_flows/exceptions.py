@@ -47,7 +47,7 @@ class OAuthFlowsError(Exception):
 
     ``attempt`` is there when an authorization has failed in the hands of the user who started it; ``in_doubt`` says that
     an earlier try of the same request was sent and never answered; ``suspect`` is what staff should look at where the
-    code leaves it open: "tls" (a certificate), "clock", or "".
+    code leaves it open: "tls" (a certificate), "clock", "client", "redirect_uri", "scope", "address", or "".
     """
 
     default_code = "error"

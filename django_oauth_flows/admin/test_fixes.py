@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.utils.translation import gettext as _
 
 from django_oauth_flows.admin import wording
+from django_oauth_flows.protocol.client_auth import WITH_SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +41,6 @@ def _suspects(name: str) -> Callable[[dict[str, Any]], bool]:
     return lambda step: step.get("suspect") == name
 
 
-def _names(word: str) -> Callable[[dict[str, Any]], bool]:
-    """Match what the service has told the browser."""
-    return lambda step: step["code"] == "provider_error" and word in step.get("text", "").lower()
-
-
 def _certificate(_step: dict[str, Any], _provider: Provider) -> Fix:
     return Fix(
         _("The service's TLS certificate was not accepted, so nothing was sent."),
@@ -55,10 +51,21 @@ def _certificate(_step: dict[str, Any], _provider: Provider) -> Fix:
     )
 
 
-def _clock(_step: dict[str, Any], _provider: Provider) -> Fix:
+def _clock(step: dict[str, Any], provider: Provider) -> Fix:
+    """Name beside the clock what its refusal would mean otherwise: some services put up with more than others."""
+    refused = step["code"] in ("invalid_client", "bad_response", "provider_error")
+    otherwise = fix_for({**step, "suspect": ""}, provider).do if refused else ""
     return Fix(
         _("The clocks of the service and of this site do not agree."),
-        _("Set this server's clock by NTP. If it is right already, the service's is wrong: tell them."),
+        " ".join(
+            filter(
+                None,
+                (
+                    _("Set this server's clock by NTP. If it is right already, the service's is wrong: tell them."),
+                    otherwise,
+                ),
+            )
+        ),
     )
 
 
@@ -66,6 +73,8 @@ def _secret(_step: dict[str, Any], provider: Provider) -> Fix:
     said = _("The service does not accept the client's id or secret.")
     if provider.protocol == provider.Protocol.OAUTH1:
         return Fix(said, _what_a_signature_depends_on(provider))
+    if provider.token_endpoint_auth_method not in WITH_SECRET:
+        return Fix(said, _how_the_client_is_known(provider))
     return Fix(
         said,
         _(
@@ -74,6 +83,13 @@ def _secret(_step: dict[str, Any], provider: Provider) -> Fix:
         )
         % {"client_id": provider.client_id, "method": provider.get_token_endpoint_auth_method_display()},
     )
+
+
+def _how_the_client_is_known(provider: Provider) -> str:
+    return _(
+        "Compare the client id (%(client_id)s), and whether the service expects this client to authenticate as it does: "
+        "%(method)s. Where that is by a key or a certificate, the service needs the public half of the present one."
+    ) % {"client_id": provider.client_id, "method": provider.get_token_endpoint_auth_method_display()}
 
 
 def _what_a_signature_depends_on(provider: Provider) -> str:
@@ -135,6 +151,25 @@ def _unreachable(_step: dict[str, Any], _provider: Provider) -> Fix:
     )
 
 
+def _address(_step: dict[str, Any], _provider: Provider) -> Fix:
+    return Fix(
+        _("There is nothing at this address of the service."),
+        _("Compare the addresses with those in the service's documentation, letter by letter."),
+    )
+
+
+def _start(step: dict[str, Any], provider: Provider) -> Fix:
+    if provider.authorization_endpoint:
+        return _unreachable(step, provider)
+    return Fix(
+        _("This service has no page to send a browser to."),
+        _(
+            "Where users enter a code on another device, connect an account of yours on the page of connected accounts. "
+            "Where the site has access of its own, use it once: the health of this provider shows how that went."
+        ),
+    )
+
+
 def _issuer(_step: dict[str, Any], provider: Provider) -> Fix:
     return Fix(
         _("The answer names another issuer than the one configured, or none."),
@@ -174,8 +209,6 @@ _FIXES: tuple[tuple[Callable[[dict[str, Any]], bool], Callable[[dict[str, Any], 
     (_suspects("clock"), _clock),
     (_is("clock_refused", "timestamp_refused"), _clock),
     (_is("redirect_uri_mismatch"), _redirect_uri),
-    (_names("redirect_uri"), _redirect_uri),
-    (_names("invalid_scope"), _scope),
     (_is("invalid_scope"), _scope),
     (_is("invalid_client", "unauthorized_client", "consumer_key_unknown", "consumer_key_rejected"), _secret),
     (_is("signature_invalid", "decrypt_failed"), _secret),
@@ -186,6 +219,11 @@ _FIXES: tuple[tuple[Callable[[dict[str, Any]], bool], Callable[[dict[str, Any], 
     (_is("identity_unavailable", "userinfo_mismatch"), _identity),
     (_is("id_token_invalid", "id_token_missing", "keys_unavailable"), _id_token),
     (_is("base_url_required"), _base_url),
-    (_is("provider_unreachable", "outcome_unknown", "endpoint_not_allowed", "host_not_allowed"), _unreachable),
+    (_is("endpoint_not_allowed"), _start),
+    (_is("provider_unreachable", "outcome_unknown", "host_not_allowed"), _unreachable),
+    (_suspects("redirect_uri"), _redirect_uri),
+    (_suspects("client"), _secret),
+    (_suspects("scope"), _scope),
+    (_suspects("address"), _address),
 )
 """The first that applies."""

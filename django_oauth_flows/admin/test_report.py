@@ -25,8 +25,8 @@ TITLES = {
     "answer": gettext_lazy("Come back with an answer"),
     "tokens": gettext_lazy("Exchange the code for tokens"),
     "id_token": gettext_lazy("Verify the ID token"),
-    "account": gettext_lazy("Find out whose account it is"),
     "scopes": gettext_lazy("Compare the permissions"),
+    "account": gettext_lazy("Find out whose account it is"),
     "refresh": gettext_lazy("Refresh the access token"),
     "return": gettext_lazy("Give the access back"),
 }
@@ -135,6 +135,9 @@ def _said_of_scopes(step: dict[str, Any]) -> Iterator[tuple[str, State]]:
 
 
 def _said_of_refresh(step: dict[str, Any]) -> Iterator[tuple[str, State]]:
+    if step.get("lasting"):
+        yield _("OAuth 1.0a has nothing to refresh: access lasts until it is ended."), "passed"
+        return
     if not step.get("present"):
         yield (
             _(

@@ -34,6 +34,7 @@ from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.kept import as_variables
 from django_oauth_flows.protocol.messages import Identity, TokenResponse
 from django_oauth_flows.protocol.oauth2 import OAuth2Flow
+from django_oauth_flows.protocol.parsing import suspected
 from django_oauth_flows.protocol.secret import Secret
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from django_oauth_flows.flows.values import StartedAuthorization
     from django_oauth_flows.protocol.messages import AuthorizationResponse, ClientRegistration, Params
 
-STEPS = ("start", "answer", "tokens", "id_token", "account", "scopes", "refresh", "return")
+STEPS = ("start", "answer", "tokens", "id_token", "scopes", "account", "refresh", "return")
 """In the order in which they are done. A report is a list of ``{"step": …, "code": …, facts}``; "" is the code of success."""
 
 DEADLINE = 10.0
@@ -150,14 +151,15 @@ def _rehearse(
         claims = verify_login(response, tokens, request, elapsed=time.monotonic() - began)
         granted.grant = with_lifetime(request.provider, remember_login(granted.grant, claims), registration)
         facts["present"] = bool(claims)
+    scopes = request.requested_scopes if granted.grant.scopes is None else granted.grant.scopes
+    missing = [scope for scope in request.requested_scopes if scope not in scopes]
+    # Before the account is asked for: that may take one of the scopes that are missing.
+    report.note("scopes", code="missing_scopes" if missing else "", missing=missing, granted=list(scopes))
     registration = replace(registration, kept=as_variables(granted.grant.extra))
     with report.step("account") as facts:
         identity = flow_for(registration).identify(granted.grant.credentials, tokens.extra, claims)
         granted.identity = identity
         facts |= {"subject": (identity.subject or "")[:255], "label": identity.label[:255]}
-    scopes = request.requested_scopes if granted.grant.scopes is None else granted.grant.scopes
-    missing = [scope for scope in request.requested_scopes if scope not in scopes]
-    report.note("scopes", code="missing_scopes" if missing else "", missing=missing, granted=list(scopes))
     _refresh(registration, report, granted)
 
 
@@ -165,7 +167,7 @@ def _refresh(registration: ClientRegistration, report: _Report, granted: _Grante
     """Refresh once, if there is something to refresh with: the fleet will have to."""
     flow, grant = flow_for(registration), granted.grant
     if grant is None or grant.refresh_token is None or not isinstance(flow, OAuth2Flow):
-        report.note("refresh", present=False)
+        report.note("refresh", present=False, lasting=not isinstance(flow, OAuth2Flow))
         return
     with report.step("refresh") as facts:
         facts["present"] = True
@@ -228,7 +230,7 @@ def _cause(error: OAuthFlowsError) -> dict[str, str]:
     """Return what a report says of a failure: codes, and of others' words only what the browser has carried here."""
     said = error.error if isinstance(error, TokenEndpointError) and error.error in NAMED else ""
     text = error.provider_text if isinstance(error, AuthorizationError) else ""
-    return {"code": error.code, "suspect": error.suspect, "error": said, "text": text}
+    return {"code": error.code, "suspect": error.suspect or suspected(text), "error": said, "text": text}
 
 
 def _keep_failed(request: AuthorizationRequest, error: OAuthFlowsError) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from django_oauth_flows.protocol.client_auth import WITH_ASSERTION
@@ -21,7 +22,9 @@ TOLERANCE = 300
 
 
 def suspect_clock(error: TokenEndpointError, response: ProtocolResponse) -> None:
-    """Put ``error`` down to the clock if it is another time where ``response`` comes from. RFC 9110 §6.6.1."""
+    """Put ``error`` down to the clock if it is another time where ``response``, a refusal, comes from. RFC 9110 §6.6.1."""
+    if response.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED) or "age" in response.headers:
+        return  # nobody has looked at the time, or a cache has kept the answer
     if abs(seconds_until(response.headers.get("date", "")) or 0) > TOLERANCE:
         error.suspect, error.hint = "clock", HINT
 

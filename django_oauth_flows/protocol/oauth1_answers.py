@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from django_oauth_flows.exceptions import ProviderUnreachable, TokenEndpointError
 from django_oauth_flows.protocol.clocks import HINT, suspect_clock
-from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after
+from django_oauth_flows.protocol.parsing import excerpt, parse_retry_after, suspected
 from django_oauth_flows.protocol.secret import Secret
 from django_oauth_flows.protocol.tokens import is_token
 
@@ -75,6 +75,7 @@ def _refusal(response: ProtocolResponse, problem: str) -> TokenEndpointError:
     refused = problem in CLIENT_PROBLEMS or (response.status == HTTPStatus.UNAUTHORIZED and not problem)
     code = "invalid_client" if refused else "provider_error" if problem else "bad_response"
     error = TokenEndpointError("The service refused the request.", code=code, error=problem, status=response.status)
+    error.suspect = suspected(response.body[:1000].decode("utf-8", "replace"), response.status)
     if not problem:  # most servers that refuse a timestamp do not say that it was for that
         suspect_clock(error, response)
     return error

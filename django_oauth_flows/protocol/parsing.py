@@ -36,6 +36,20 @@ KNOWN_ERRORS = frozenset(
      "invalid_token", "unsupported_token_type", "access_denied", "invalid_dpop_proof", "use_dpop_nonce"}
 )  # fmt: skip
 
+ALSO_CALLED = {
+    "incorrect_client_credentials": "invalid_client", "bad_client_secret": "invalid_client",
+    "invalid_client_secret": "invalid_client", "invalid_client_id": "invalid_client",
+    "bad_redirect_uri": "redirect_uri_mismatch", "invalid_redirect_uri": "redirect_uri_mismatch",
+}  # fmt: skip
+"""Names that large services have of their own for what the RFC names; theirs, the RFC's or the usual one."""
+
+_SPOKEN_OF = (
+    ("redirect_uri", re.compile(r"redirect|callback")),
+    ("client", re.compile(r"client[ _]secret|client[ _]credentials|(?:invalid|unauthorized)_client|consumer")),
+    ("scope", re.compile(r"scope")),
+)
+_NOWHERE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE)
+
 _ERROR = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,100}")
 
 
@@ -93,10 +107,21 @@ def raise_for_error(response: ProtocolResponse, *, form: bool = False, dialect: 
     if error or status >= HTTPStatus.BAD_REQUEST:
         if not error and status == HTTPStatus.UNAUTHORIZED:
             error = "invalid_client"
+        error = ALSO_CALLED.get(error, error)
         code = error if error in KNOWN_ERRORS else "provider_error" if error else "bad_response"
-        raise TokenEndpointError(
+        refusal = TokenEndpointError(
             "The service refused the request.", code=code, error=error, status=status, provider_text=text
         )
+        refusal.suspect = suspected(response.body[:1000].decode("utf-8", "replace"), status)
+        raise refusal
+
+
+def suspected(text: str, status: int = HTTPStatus.BAD_REQUEST) -> str:
+    """Return what a refusal in a service's own words is about, for ``OAuthFlowsError.suspect``; "" if nothing tells."""
+    if status in _NOWHERE:
+        return "address"
+    said = text.lower()
+    return "" if said.lstrip().startswith("<") else next((what for what, word in _SPOKEN_OF if word.search(said)), "")
 
 
 def read_object(response: ProtocolResponse, *, form: bool = False) -> dict[str, Any]:

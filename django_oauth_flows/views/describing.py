@@ -43,7 +43,7 @@ def _describe(request: HttpRequest, row: Any, *, is_shared: bool) -> None:
     is_reachable = provider.enabled and bool(ways) and not provider.paused
     row.may_connect = row.may_manage and is_reachable and allows(request.user, "use", provider)
     row.may_reconnect = row.may_manage and is_reachable and not row.paused
-    row.more = permissions(provider, _not_yet_asked_for(row)) if row.may_reconnect else []
+    row.more = permissions(provider, _not_granted_yet(row)) if row.may_reconnect else []
     row.fate = fate_of(row, is_shared=is_shared)
 
 
@@ -58,11 +58,11 @@ def fate_of(connection: Connection, *, is_shared: bool) -> str:
     return connection.provider.revocation_effect if connection.provider.revocation_endpoint else "unsupported"
 
 
-def _not_yet_asked_for(connection: Connection) -> list[str]:
-    """Return the scopes that the provider's row allows to ask for, and that this connection neither has nor wanted."""
+def _not_granted_yet(connection: Connection) -> list[str]:
+    """Return the scopes that the provider's row allows to ask for, and that this connection has not, asked for or not."""
     provider: Provider = connection.provider
-    known = {*connection.granted_scopes, *connection.requested_scopes}
-    return [scope for scope in dict.fromkeys([*provider.scopes, *provider.allowed_scopes]) if scope not in known]
+    allowed = dict.fromkeys([*provider.scopes, *provider.allowed_scopes])
+    return [scope for scope in allowed if scope not in connection.granted_scopes]
 
 
 def _token_of(connection: Connection) -> Any:

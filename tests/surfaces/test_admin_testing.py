@@ -63,9 +63,12 @@ def test_a_test_passes_and_leaves_nothing_behind(protocol: str, office: Client, 
     assert "revoked at the service" in said
     for model in (Connection, Token, ConnectionEvent):
         assert not model._default_manager.exists()
+    assert "no refresh token" not in said
     if protocol == "oauth2":
         assert fake.count("token") == 2  # the code, and one refresh
         assert not fake.oauth2.grants[0].alive
+    else:
+        assert "access lasts until it is ended" in said
 
 
 def test_a_disabled_provider_can_be_tested_before_anybody_sees_it(office: Client, fake: FakeProvider) -> None:
@@ -179,6 +182,69 @@ def test_a_mistake_is_named_with_its_step_and_its_fix(
     assert not any(grant.alive for grant in fake.oauth2.grants)
 
 
+def test_a_scope_that_the_account_takes_is_named_before_the_account(
+    office: Client, provider: Provider, fake: FakeProvider
+) -> None:
+    narrower_scope(provider, fake)
+    nobody(provider, fake)
+    run(office, provider)
+    steps = office.get(page_of(provider)).context["report"].steps
+    failed = [(line.title, line.code) for line in steps if line.state == "failed"]
+    assert failed == [
+        ("Compare the permissions", "missing_scopes"),
+        ("Find out whose account it is", "identity_unavailable"),
+    ]
+
+
+SECRET, REDIRECT, NOWHERE = (
+    "Paste the client secret anew",
+    "Register exactly the redirect URI above",
+    "letter by letter",
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "fix"),
+    [
+        (200, {"error": "incorrect_client_credentials"}, SECRET),
+        (200, {"ok": False, "error": "bad_client_secret"}, SECRET),
+        (200, {"ok": False, "error": "bad_redirect_uri"}, REDIRECT),
+        (400, {"error": {"message": "Error validating client secret.", "type": "OAuthException", "code": 1}}, SECRET),
+        (400, {"error": "invalid_request", "error_description": "redirect_uri does not match"}, REDIRECT),
+        (404, "<html>The callback you look for is not here", NOWHERE),
+        (500, "callback", "could not be reached"),
+    ],
+)
+def test_a_service_may_say_it_in_words_of_its_own(
+    status: int, body: Any, fix: str, office: Client, provider: Provider, fake: FakeProvider
+) -> None:
+    fake.script("token", Answer(status, body))
+    assert fix in run(office, provider)
+
+
+def test_a_client_without_a_secret_is_not_told_to_paste_it(
+    office: Client, provider: Provider, fake: FakeProvider
+) -> None:
+    Provider.objects.update(token_endpoint_auth_method="none")
+    fake.script("token", Answer(401, {"error": "invalid_client"}))
+    said = run(office, provider)
+    assert "whether the service expects this client to authenticate as it does" in said
+    assert SECRET not in said
+
+
+def test_where_no_browser_is_sent_the_page_says_what_to_do_instead(
+    office: Client, provider: Provider, fake: FakeProvider
+) -> None:
+    Provider.objects.update(authorization_endpoint="", device_authorization_endpoint=f"{fake.url}/device")
+    said = text_of(office.get(page_of(provider)))
+    assert "no page to send a browser to" in said
+    assert "Start the test" not in said
+    office.post(page_of(provider))
+    said = text_of(office.get(page_of(provider)))
+    assert "firewall" not in said
+    assert fake.requests == []
+
+
 def test_a_certificate_that_is_not_trusted_is_named(office: Client, tmp_path: Path, db: None) -> None:
     authority, stranger = trustme.CA(), trustme.CA()
     import ssl
@@ -211,6 +277,30 @@ def test_an_oauth_1_mistake_shows_before_the_browser_leaves(office: Client, fake
     assert "the signature method (HMAC-SHA1)" in said
     assert "register exactly the redirect URI above" in said
     assert "client authentication" not in said  # of OAuth 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "said", "unsaid"),
+    [
+        (403, {"errors": [{"code": 415, "message": "Callback URL not approved"}]}, {}, [REDIRECT], ["clocks"]),
+        (401, "", {"Date": "Mon, 02 Nov 2026 00:00:00 GMT"}, ["clocks", SECRET], []),
+        (401, "", {"Date": "Mon, 02 Nov 2026 00:00:00 GMT", "Age": "600"}, [SECRET], ["clocks"]),
+        (404, "", {"Date": "Mon, 02 Nov 2026 00:00:00 GMT"}, [NOWHERE], ["clocks"]),
+    ],
+)
+def test_an_oauth_1_refusal_is_read_as_far_as_it_goes(
+    status: int,
+    body: Any,
+    headers: dict[str, str],
+    said: list[str],
+    unsaid: list[str],
+    office: Client,
+    fake: FakeProvider,
+) -> None:
+    fake.script("temporary", Answer(status, body, headers))
+    shown = run(office, make_provider(fake, protocol="oauth1"))
+    assert [text for text in said if text not in shown] == []
+    assert [text for text in unsaid if text in shown] == []
 
 
 def test_who_does_not_come_back_reads_what_keeps_browsers_away(office: Client, provider: Provider) -> None:
