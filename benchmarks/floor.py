@@ -1,4 +1,4 @@
-"""The leanest dance of ``baseline.py`` that stores what the package stores: no dance of the package's can come below it.
+"""The leanest dance of ``baseline.py``, with one difference: it reads and stores what the package reads and stores.
 
 It sends the SQL that one dance of the package's own has sent, with new values in it, and does nothing else that the
 package does: no guard, no policy, no sealed column but the tokens, no instance of a model.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 RECORDED = "BENCHMARK_RECORDED"
 """Environment variable: the file that the statements are in."""
 
-PROVIDER, REQUEST, TAKE, STORE = range(4)
+PROVIDER, REQUEST, FIND, TAKE, STORE = range(5)
 """The statements of a first connect on PostgreSQL, besides the four that read session and user."""
 
 
@@ -92,7 +92,8 @@ def callback(request: HttpRequest) -> HttpResponse:
         return HttpResponseBadRequest("bad state")
     if user_id != request.user.pk or not constant_time_compare(state, request.GET.get("state", "")):
         return HttpResponseBadRequest("bad state")
-    send(TAKE, state_hash=hashlib.sha256(state.encode()).hexdigest(), user=user_id)
+    send(FIND, state_hash=hashlib.sha256(state.encode()).hexdigest())
+    send(TAKE, request=pk)
     token = ask_for_tokens(request.GET["code"], verifier)
     sealed = {name: seal(token[name], user_id) for name in ("access_token", "refresh_token")}
     new = {"connection": uuid.uuid4().hex, "token": uuid.uuid4().hex}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db import connections, models, router
+from django.db import models, router
 from django.utils.module_loading import import_string
 
 from django_oauth_flows.conf import settings
@@ -198,21 +198,6 @@ class AuthorizationRequestManager(models.Manager["AuthorizationRequest"]):
         """
         return bool(_TAKE.run(using=router.db_for_write(self.model), id=request.pk))
 
-    def find_and_take(
-        self, state: Secret, *, user_id: Any, session_auth_hash: str, browser_hash: str
-    ) -> AuthorizationRequest | None:
-        """Find by the state what this user in this browser may complete, and take it, both in one statement of PostgreSQL.
-
-        None, and nothing has happened, if there is no such request, or on another database: :meth:`find` tells more.
-        """
-        using = router.db_for_write(self.model)
-        if connections[using].vendor != "postgresql":
-            return None
-        state_hash = hash_secret(state)
-        bindings = {"user_id": user_id, "session_auth_hash": session_auth_hash, "browser_hash": browser_hash}
-        taking = _TAKE_OWN.bound(using=using, state_hash=state_hash, **bindings)
-        return _BY_STATE.first_changed(taking, using=using, state_hash=state_hash)
-
 
 def _offered() -> models.QuerySet[Any]:
     return (
@@ -230,14 +215,9 @@ def _requests() -> models.QuerySet[Any]:
 _BY_STATE = Select(
     lambda: _requests().filter(state_hash=Slot("state_hash")).annotate(now=DatabaseNow()), related=("provider",)
 )
-
-
-def _taking(**who: Slot) -> tuple[models.QuerySet[Any], dict[str, Any]]:
-    rows = _requests().filter(**who, taken_at=None, expires_at__gt=DatabaseNow())
-    return rows, {"taken_at": DatabaseNow(), **dict.fromkeys(DANCE_SECRETS)}
-
-
-_TAKE = Update(lambda: _taking(pk=Slot("id")))
-_TAKE_OWN = Update(
-    lambda: _taking(**{name: Slot(name) for name in ("state_hash", "user_id", "session_auth_hash", "browser_hash")})
+_TAKE = Update(
+    lambda: (
+        _requests().filter(pk=Slot("id"), taken_at=None, expires_at__gt=DatabaseNow()),
+        {"taken_at": DatabaseNow(), **dict.fromkeys(DANCE_SECRETS)},
+    )
 )

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from django_oauth_flows.models import AuthorizationRequest
 
 
-_COOKIE = "oauth_flows_"
-
-
 def browser_cookie(request_id: UUID, value: Secret, *, path: str) -> BrowserCookie:
     """Name the cookie of one authorization request; several tabs have several cookies."""
     from django_oauth_flows.flows.values import AUTHORIZATION_LIFETIME, BrowserCookie
@@ -41,13 +38,7 @@ def browser_cookie(request_id: UUID, value: Secret, *, path: str) -> BrowserCook
 
 def cookie_name(request_id: UUID) -> str:
     """Return the cookie's name: part of the row's id, which the browser may know."""
-    return f"{_COOKIE}{request_id.hex[:16]}"
-
-
-def lone_browser_secret(cookies: Mapping[str, str]) -> Secret | None:
-    """Return what binds this browser if it has one authorization under way, as nearly every one; None if it has several."""
-    values = [value for name, value in cookies.items() if name.startswith(_COOKIE)]
-    return Secret(values[0]) if len(values) == 1 else None
+    return f"oauth_flows_{request_id.hex[:16]}"
 
 
 def hash_session(session_auth_hash: str) -> str:

@@ -12,7 +12,7 @@ from django.db import Error, router
 
 from django_oauth_flows.exceptions import Attempt, AuthorizationError, OAuthFlowsError
 from django_oauth_flows.failpoints import Failpoint, reach
-from django_oauth_flows.flows.binding import check_binding, hash_session, lone_browser_secret
+from django_oauth_flows.flows.binding import check_binding
 from django_oauth_flows.flows.checking import checked_answer
 from django_oauth_flows.flows.confirming import remember_login, verify_login
 from django_oauth_flows.flows.holding import Holding, holding_of, neighbours
@@ -21,7 +21,6 @@ from django_oauth_flows.flows.parking import is_waiting, park, question
 from django_oauth_flows.flows.revoking import discard
 from django_oauth_flows.flows.storing import store, store_new
 from django_oauth_flows.flows.values import Completion, Grant
-from django_oauth_flows.managers import hash_secret
 from django_oauth_flows.models import AuthorizationRequest, Connection, ConnectionEvent
 from django_oauth_flows.protocol.authorization import read_state
 from django_oauth_flows.protocol.flow import flow_for
@@ -61,31 +60,15 @@ def complete_authorization(
     :class:`TokenEndpointError` if the provider refused or could not be understood. RFC 6749 §4.1.2, RFC 9207, RFC 5849 §2.2.
     """
     state = read_state(params)
-    taken = _take_at_once(state, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
-    request = taken or _find(state)
+    request = _find(state)
     with repeatable(request, user):
         if request.taken_at is None:
             browser = check_binding(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
-            if taken or AuthorizationRequest.objects.take(request):
+            if AuthorizationRequest.objects.take(request):
                 # The binding has refused anonymous users.
                 return _complete(request, provider_slug, params, user=cast("AbstractBaseUser", user), browser=browser)
             request = _find(state)
         return repeat(request, user=user, session_auth_hash=session_auth_hash, cookies=cookies)
-
-
-def _take_at_once(
-    state: Secret, *, user: AbstractBaseUser | AnonymousUser, session_auth_hash: str, cookies: Mapping[str, str]
-) -> AuthorizationRequest | None:
-    """Take the request if it is this user's in this browser; None leaves everything as it is, and says nothing."""
-    browser = lone_browser_secret(cookies)
-    if browser is None or not user.is_authenticated:
-        return None
-    return AuthorizationRequest.objects.find_and_take(
-        state,
-        user_id=user.pk,
-        session_auth_hash=hash_session(session_auth_hash),
-        browser_hash=hash_secret(browser),
-    )
 
 
 @contextmanager

@@ -8,15 +8,16 @@ from django.db import connections
 from django.db.models import JSONField, Model
 from django.db.models.base import ModelState
 from django.db.models.signals import post_init, pre_init
-from django.db.transaction import mark_for_rollback_on_error
 
-from django_oauth_flows.statements.binding import Bound, Written
+from django_oauth_flows.statements.binding import Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import QuerySet
+
+    from django_oauth_flows.statements.binding import Bound
 
 M = TypeVar("M", bound=Model)
 
@@ -71,33 +72,21 @@ class Select(Generic[M]):
 
     def rows(self, *, using: str, **values: Any) -> list[M]:
         """Run it."""
-        return self._run(self.bound(using=using, **values), using=using)
+        selection = self._written.get(using) or self._write(using)
+        database = connections[using]
+        with database.cursor() as cursor:
+            cursor.execute(*selection.written.bind(values, database))
+            found = cursor.fetchall()
+        return [selection.instance(using, list(row), database) for row in found]
 
     def first(self, *, using: str, **values: Any) -> M | None:
         """Run it for a row that is alone."""
         return next(iter(self.rows(using=using, **values)), None)
 
-    def first_changed(self, change: Bound, *, using: str, **values: Any) -> M | None:
-        """Run ``change``, an UPDATE of that row alone, and if it changes it, return it as it was before; PostgreSQL does both at once.
-
-        All of one statement sees the rows that were there when it began.
-        """
-        sql, params = self.bound(using=using, **values)
-        both = f"WITH changed AS ({change.sql} RETURNING 1) {sql} AND EXISTS (SELECT FROM changed)"
-        with mark_for_rollback_on_error(using):
-            return next(iter(self._run(Bound(both, [*change.params, *params]), using=using)), None)
-
     def bound(self, *, using: str, **values: Any) -> Bound:
         """Return it to become a part of another statement."""
         selection = self._written.get(using) or self._write(using)
         return selection.written.bind(values, connections[using])
-
-    def _run(self, bound: Bound, *, using: str) -> list[M]:
-        database, selection = connections[using], self._written[using]
-        with database.cursor() as cursor:
-            cursor.execute(*bound)
-            found = cursor.fetchall()
-        return [selection.instance(using, list(row), database) for row in found]
 
     def _write(self, alias: str) -> _Selection:
         rows = self._build().using(alias)

@@ -283,34 +283,6 @@ def test_several_statements_are_one(user: User, provider: Provider, django_asser
 
 
 @at_once_only
-def test_a_row_is_changed_and_returned_as_it_was_by_one_statement(
-    user: User, provider: Provider, django_assert_num_queries: Any
-) -> None:
-    for _ in range(2):
-        a_request(user, provider, outcome="failed", expires_at=datetime.fromisoformat("2030-01-01T00:00Z")).save()
-    row = AuthorizationRequest.objects.first()
-    assert row is not None
-    select = Select(lambda: AuthorizationRequest.objects.filter(pk=Slot("id")).order_by(), related=("provider",))
-    end = Update(lambda: (AuthorizationRequest.objects.filter(pk=Slot("id"), outcome="failed"), {"outcome": "dropped"}))
-    for found in (row, None):  # the second time there is nothing to change
-        with django_assert_num_queries(1):
-            changed = select.first_changed(end.bound(using="default", id=row.pk), using="default", id=row.pk)
-        assert changed == found
-    before = select.first_changed(  # one that changes nothing of what is asked for
-        Update(lambda: (AuthorizationRequest.objects.filter(pk=Slot("id")), {"next_url": "/"})).bound(
-            using="default", id=row.pk
-        ),
-        using="default",
-        id=row.pk,
-    )
-    assert before is not None
-    assert (before.next_url, before.provider.name) == ("/ü", provider.name)
-    row.refresh_from_db()
-    assert (row.outcome, row.next_url) == ("dropped", "/")
-    assert AuthorizationRequest.objects.filter(outcome="failed").count() == 1
-
-
-@at_once_only
 def test_several_statements_do_nothing_if_their_condition_finds_a_row(user: User, provider: Provider) -> None:
     a_request(user, provider, expires_at=datetime.fromisoformat("2030-01-01T00:00Z")).save()
     found = _OF_USER.bound(using="default", user_id=user.pk)
