@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import requests
+from requests_oauthlib import OAuth1
+
 from tests.browser.conftest import Window, complaints_of
 
 if TYPE_CHECKING:
@@ -21,30 +25,68 @@ if TYPE_CHECKING:
 
 MANAGE = Path(__file__).resolve().parents[2] / "example_project" / "manage.py"
 SETTINGS = "example_project.host.settings.development"
+COPY = """
+import json, sys, django
+django.setup()
+from django_oauth_flows.models import Connection
+kept = Connection.objects.select_related("provider", "token").get(pk=sys.argv[1])
+sealed = {name: kept.token.open(name) for name in ("access_token", "refresh_token", "token_secret")}
+sealed["client_secret"] = kept.provider.open("client_secret")
+copy = {name: secret.reveal() for name, secret in sealed.items() if secret}
+print(json.dumps({**copy, "client_id": kept.provider.client_id}))
+"""
+"""Run with the site's settings, it prints what the site keeps sealed of a connection."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What somebody would have who had copied a connection's token, with what is needed to call with it."""
+
+    client_id: str
+    client_secret: str
+    access_token: str
+    refresh_token: str = ""
+    token_secret: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return what no answer may have in it."""
+        return tuple(filter(None, (self.client_secret, self.access_token, self.refresh_token, self.token_secret)))
 
 
 @dataclass(frozen=True)
 class Desk:
     """The running demo: its two sites, who can log in to the first with which password, and who these are at the second."""
 
+    folder: Path
     site: str
     service: str
     passwords: dict[str, str]
     members: dict[str, tuple[str, str]]
 
+    def copy_of(self, connection: str) -> Copy:
+        """Copy a connection's token out of the site's database, which takes the site's keys."""
+        read = [sys.executable, "-c", COPY, connection]
+        root = MANAGE.parents[1]
+        printed = subprocess.run(read, cwd=root, env=_environment(self.folder), check=True, capture_output=True)
+        return Copy(**json.loads(printed.stdout))
+
+    def answers(self, copy: Copy) -> int:
+        """Return the status with which the service answers whoever calls with ``copy``."""
+        signed = OAuth1(copy.client_id, copy.client_secret, copy.access_token, copy.token_secret)
+        bearer = {} if copy.token_secret else {"Authorization": f"Bearer {copy.access_token}"}
+        with requests.Session() as http:
+            http.trust_env = False
+            auth = signed if copy.token_secret else None
+            return http.get(f"{self.service}/api/me/", headers=bearer, auth=auth, timeout=30).status_code
+
 
 @contextmanager
 def open_desk(folder: Path) -> Iterator[Desk]:
     """Start the demo as people do, and read what it tells them."""
-    environment = {
-        **os.environ,
-        "EXAMPLE_VAR": str(folder),
-        "DJANGO_SETTINGS_MODULE": SETTINGS,
-        "PYTHONIOENCODING": "utf-8",
-    }
     with subprocess.Popen(
         [sys.executable, str(MANAGE), "demo"],
-        env=environment,
+        env=_environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -55,16 +97,25 @@ def open_desk(folder: Path) -> Iterator[Desk]:
             line = process.stdout.readline()
             assert line, shown
             shown += line
-        yield _read(shown)
+        yield _read(shown, folder)
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)
 
 
-def _read(shown: str) -> Desk:
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "EXAMPLE_VAR": str(folder),
+        "DJANGO_SETTINGS_MODULE": SETTINGS,
+        "PYTHONIOENCODING": "utf-8",
+    }
+
+
+def _read(shown: str, folder: Path) -> Desk:
     site, _, service = re.findall(r"(http://\S+?)/(?:admin/)?$", shown, re.MULTILINE)
     passwords = dict(re.findall(r"as (\w+) with the password (\S+)", shown))
     there = re.findall(r"(\w+) is (\w+) there, with the password (\S+)", shown)
-    return Desk(site, service, passwords, {name: (member, password) for name, member, password in there})
+    return Desk(folder, site, service, passwords, {name: (member, password) for name, member, password in there})
 
 
 @contextmanager
@@ -100,6 +151,10 @@ class Visitor:
     def log_in(self, name: str) -> None:
         """Log in to the site."""
         self.window.open("/accounts/login/")
+        self.log_in_where_asked(name)
+
+    def log_in_where_asked(self, name: str) -> None:
+        """Log in to the site on the page that is open."""
         self._sign(self.window, name, self.desk.passwords[name])
 
     def allow(self, page: Page | None = None, *, button: str = "Allow", member: str = "") -> None:
