@@ -49,6 +49,7 @@ class Script:
         page = self.visitor.window.page
         with page.expect_console_message() as told:
             status, text = page.evaluate(FETCH, [method, path, body])
+            assert status >= 400, f"{method} {path}: {status} {text}"
         self.visitor.window.said.remove(told.value.text)
         return status, json.loads(text)
 
