@@ -9,10 +9,12 @@ from django import forms
 from django.shortcuts import render
 from django.utils.cache import add_never_cache_headers
 from oauth2_provider import views
+from oauth2_provider.exceptions import OAuthToolkitError
 from oauth2_provider.forms import AllowForm
 from oauth2_provider.scopes import get_scopes_backend
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import add_params_to_uri
+from oauthlib.openid.connect.core.exceptions import ConsentRequired
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +61,14 @@ class AuthorizationView(views.AuthorizationView):
     """Says who answers in refusals as well; a client that expects ``iss`` must reject an answer without (RFC 9207 §2.4)."""
 
     form_class = ConsentForm
+
+    def validate_authorization_request(self, request: HttpRequest) -> tuple[list[str], dict[str, Any]]:
+        """Refuse to answer without asking (``prompt=none``, OpenID Connect Core §3.1.2.6): members are asked each time."""
+        scopes, credentials = super().validate_authorization_request(request)
+        if request.user.is_authenticated and "none" in request.GET.get("prompt", "").split():
+            refusal = ConsentRequired(state=credentials["state"])
+            raise OAuthToolkitError(refusal, redirect_uri=credentials["redirect_uri"])
+        return scopes, credentials
 
     def get_form_kwargs(self) -> dict[str, Any]:
         """Say what is asked for: the address does, when the page is opened and when it is answered."""

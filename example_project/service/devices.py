@@ -1,4 +1,4 @@
-"""What django-oauth-toolkit's device authorization grant lacks: its own address, and oauthlib 4's part of it. RFC 8628."""
+"""What django-oauth-toolkit's device authorization grant lacks: its own address, oauthlib 4's part of it, leniency. RFC 8628."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
 from oauth2_provider import views
+from oauth2_provider.views.device import DeviceGrantForm
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -25,3 +26,20 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
                 "verification_uri_complete": f"{page}?user_code={answer['user_code']}",
             }
         return headers, answer, status
+
+
+class UserCodeForm(DeviceGrantForm):
+    """Takes a code as people type it: in small letters, and grouped by blanks or hyphens (RFC 8628 §6.1)."""
+
+    def clean_user_code(self) -> str:
+        """Look for the code as it was given out."""
+        typed = self.cleaned_data["user_code"]
+        self.cleaned_data["user_code"] = "".join(letter for letter in typed.upper() if letter.isalnum())
+        code: str = super().clean_user_code()
+        return code
+
+
+class DeviceUserCodeView(views.DeviceUserCodeView):
+    """Asks for the code."""
+
+    form_class = UserCodeForm

@@ -8,7 +8,7 @@ from oauth2_provider import views as oauth2
 
 from example_project.service import api, pages
 from example_project.service.consent import AuthorizationView
-from example_project.service.devices import DeviceAuthorizationView
+from example_project.service.devices import DeviceAuthorizationView, DeviceUserCodeView
 from example_project.service.metadata import OpenIDConfigurationView, ServerMetadataView
 from example_project.service.oauth1 import views as oauth1
 
@@ -17,7 +17,7 @@ oauth2_urls = [
     path("oauth2/token/", oauth2.TokenView.as_view(), name="token"),
     path("oauth2/revoke/", oauth2.RevokeTokenView.as_view(), name="revoke-token"),
     path("oauth2/device-authorization/", DeviceAuthorizationView.as_view(), name="device-authorization"),
-    path("device/", oauth2.DeviceUserCodeView.as_view(), name="device"),
+    path("device/", DeviceUserCodeView.as_view(), name="device"),
     path("device/<slug:client_id>/<slug:user_code>/", oauth2.DeviceConfirmView.as_view(), name="device-confirm"),
     path(
         "device/<slug:client_id>/<slug:user_code>/answered/",

@@ -1,4 +1,4 @@
-"""Answers oauthlib's questions for the OAuth 2 server: django-oauth-toolkit's validator, with two answers of the service's own."""
+"""Answers oauthlib's questions for the OAuth 2 server: django-oauth-toolkit's validator, with some answers of the service's own."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ class Validator(OAuth2Validator):
         allowed = DeviceGrant.objects.filter(client_id=client_id, device_code=code, status=DeviceGrant.AUTHORIZED)
         taken = allowed.filter(expires__gt=timezone.now()).update(status=DeviceGrant.EXPIRED)
         return DeviceCodeGrant.DEVICE_CODE_AUTHORIZED if taken else None
+
+    def validate_silent_login(self, request: Request) -> bool:
+        """Leave ``prompt=none`` to the authorization page: it knows whether anybody is logged in, oauthlib does not."""
+        return True
+
+    def validate_silent_authorization(self, request: Request) -> bool:
+        """Leave ``prompt=none`` to the authorization page."""
+        return True
 
     def get_id_token_dictionary(
         self, token: dict[str, Any], token_handler: Any, request: Request

@@ -90,6 +90,29 @@ def test_an_authorization_request_without_pkce_is_refused(
     assert answer["error"] == ["invalid_request"]
 
 
+@pytest.mark.parametrize(("prompt", "error"), [("none", "consent_required"), ("none login", "invalid_request")])
+def test_nobody_is_connected_without_being_asked(
+    prompt: str, error: str, service: Service, application: Application, member: Member
+) -> None:
+    """OpenID Connect Core §3.1.2.1: ``prompt=none`` is answered at once, and goes with nothing else."""
+    with _client(application) as client:
+        client.scope = "openid profile"
+        url, state = client.create_authorization_url(
+            service.oauth2["authorization_endpoint"], code_verifier=VERIFIER, prompt=prompt
+        )
+    browser = Browser()
+    answers = [browser.get(url, follow=False)]
+    page = browser.get(f"{service.url}/login/")
+    who = {"username": member.username, "password": member.password}
+    browser.submit(page, page.form(button="Log in"), who, button="Log in")
+    answers.append(browser.get(url, follow=False))
+    browser.close()
+    for answer, expected in zip(answers, ("login_required" if prompt == "none" else error, error), strict=True):
+        assert answer.location.startswith(CALLBACK), answer.status
+        query = parse_qs(urlsplit(answer.location).query)
+        assert (query["error"], query["state"], query["iss"]) == ([expected], [state], [service.url])
+
+
 @pytest.mark.rfc("6749", "6")
 def test_refreshing_rotates_the_refresh_token_and_reuse_ends_the_grant(
     service: Service, application: Application, member: Member, consent: Callable[..., Page]
@@ -279,12 +302,13 @@ def _poll(service: Service, credentials: tuple[str, str], device_code: str) -> d
     return answer
 
 
-def _answer(member: Member, given: dict[str, str], *, button: str) -> Page:
+def _answer(member: Member, given: dict[str, str], *, button: str, typed: str = "") -> Page:
     browser = Browser()
     page = browser.get(given["verification_uri_complete"])
     who = {"username": member.username, "password": member.password}
     page = browser.submit(page, page.form(button="Log in"), who, button="Log in")
-    page = browser.submit(page, page.form(button="Go on"), button="Go on")
+    entered = {"user_code": typed or given["user_code"]}
+    page = browser.submit(page, page.form(button="Go on"), entered, button="Go on")
     page = browser.submit(page, page.form(button=button), button=button)
     browser.close()
     return page
@@ -306,6 +330,15 @@ def test_a_code_waits_for_its_member_and_is_good_for_one_answer(
         assert answers[1]["error"] == "expired_token"
     else:
         assert [answer["error"] for answer in answers] == ["access_denied", "access_denied"]
+
+
+@pytest.mark.rfc("8628", "6.1")
+def test_a_code_is_taken_as_people_type_it(service: Service, member: Member) -> None:
+    credentials, given = _device(service)
+    code = given["user_code"]
+    typed = f"{code[:4]}-{code[4:]}".lower()
+    assert "Allowed" in _answer(member, given, button="Allow", typed=typed).text
+    assert "access_token" in _poll(service, credentials, given["device_code"])
 
 
 @pytest.mark.rfc("8628", "3.4")
