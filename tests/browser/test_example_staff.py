@@ -15,6 +15,7 @@ from tests.browser.staff import (
     CONNECTIONS,
     PROVIDERS,
     add_by_discovery,
+    add_by_hand,
     assert_failed,
     assert_passed,
     fill_addresses,
@@ -63,11 +64,12 @@ def test_a_secret_that_the_service_has_rotated_is_rotated_here(hands: str, clerk
     assert_passed(clerk)
 
 
+@pytest.mark.parametrize(("protocol", "kind"), [("oauth2", "access_tokens"), ("oauth1", "token_credentials")])
 def test_connections_are_revoked_in_bulk_at_the_service_as_well(
-    hands: str, clerk: Visitor, visit: Callable[..., Visitor], notebook: Service
+    protocol: str, kind: str, hands: str, clerk: Visitor, visit: Callable[..., Visitor], notebook: Service
 ) -> None:
-    slug, window = f"revoked-by-{hands}", clerk.window
-    page = add_by_discovery(clerk, notebook, slug, register(notebook, slug, at=window.site))
+    slug, window = f"{protocol}-revoked-by-{hands}", clerk.window
+    add_by_hand(clerk, notebook, slug, protocol)
     for name in ("ada", "grace"):
         visitor = visit(name, hands=hands)
         visitor.window.open("/oauth/")
@@ -75,8 +77,8 @@ def test_connections_are_revoked_in_bulk_at_the_service_as_well(
         visitor.allow()
         visitor.window.page.get_by_role("heading", name=slug).wait_for()
     members = [member.username for member in notebook.members]
-    assert [notebook.live_tokens(member)["access_tokens"] for member in members] == [1, 1]
-    (pk,) = re.findall(r"provider/([^/]+)/test/", page)
+    assert [notebook.live_tokens(member)[kind] for member in members] == [1, 1]
+    (pk,) = re.findall(r"provider/([^/]+)/test/", window.page.url)
     window.open(f"{CONNECTIONS}?provider__id__exact={pk}")
     window.reach(window.page.locator("#action-toggle"), then="Space")
     window.choose("Action:", "Disconnect and revoke")
