@@ -12,25 +12,57 @@ from tests.browser.desk import Visitor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from playwright.sync_api import Page
+
 pytestmark = pytest.mark.needs("chromium")
+
+NAMES = ["Notebook", "Notebook Classic"]
+"""What the service is called: over OAuth 2, and over OAuth 1.0a."""
+
+
+def open_popup(visitor: Visitor) -> Page:
+    """Press the first page's button, and return the window that opens."""
+    with visitor.window.page.expect_popup() as opened:
+        visitor.window.reach(visitor.window.page.get_by_role("button", name="Connect Notebook").first, then="Enter")
+    return opened.value
+
+
+def expect_closed(popup: Page) -> None:
+    """Wait until a window has closed by itself."""
+    if not popup.is_closed():
+        popup.wait_for_event("close")
 
 
 @pytest.mark.parametrize("hands", HANDS)
-def test_a_day_with_an_account_over_oauth_2(hands: str, visit: Callable[..., Visitor]) -> None:
+@pytest.mark.parametrize(
+    ("name", "path", "in_popup", "permissions"),
+    [
+        ("Notebook", "/notes/", True, "read your notes"),
+        ("Notebook Classic", "/classic/notes/", False, "none named by the service"),
+    ],
+    ids=["oauth2", "oauth1"],
+)
+def test_a_day_with_an_account(
+    name: str, path: str, in_popup: bool, permissions: str, hands: str, visit: Callable[..., Visitor]
+) -> None:
     visitor = visit("ada", hands=hands)
     window = visitor.window
     page = window.open("/")
-    with page.expect_popup() as opened:
-        window.reach(page.get_by_role("button", name="Connect Notebook").first, then="Enter")
-    visitor.allow(opened.value)
-    page.wait_for_url(f"{window.site}/notes/")
+    if in_popup:
+        popup = open_popup(visitor)
+        visitor.allow(popup)
+        expect_closed(popup)
+    else:
+        window.press(f"Connect {name}")
+        visitor.allow()
+    page.wait_for_url(window.site + path)
     page.get_by_role("heading").first.wait_for()
     window.open("/oauth/")
-    for said in ("Working.", "read your notes", "(notes page)", "is told to end this access, and no other."):
+    for said in ("Working.", permissions, "(notes page)", "is told to end this access, and no other."):
         assert said in window.text
     visitor.examine("desk-connections")
     window.press("Pause")
-    window.open("/notes/")
+    window.open(path)
     assert "You have paused this account" in window.text
     visitor.examine("desk-paused")
     window.press("See your connected accounts", role="link")
@@ -43,36 +75,101 @@ def test_a_day_with_an_account_over_oauth_2(hands: str, visit: Callable[..., Vis
     window.press("Disconnect")
     assert "The service has taken the access back." in window.text
     visitor.examine("desk-disconnected")
-    window.open("/notes/")
-    assert "You will be sent to Notebook" in window.text
+    window.open(path)
+    assert f"You will be sent to {name}, which" in window.text
     visitor.examine("desk-confirm")
 
 
 @pytest.mark.parametrize("hands", HANDS)
-def test_connecting_over_oauth_1_going_back_and_disconnecting(hands: str, visit: Callable[..., Visitor]) -> None:
+def test_who_does_not_allow_it_in_the_popup_can_start_again_there(hands: str, visit: Callable[..., Visitor]) -> None:
     visitor = visit("ada", hands=hands)
     window = visitor.window
     page = window.open("/")
-    window.press("Connect Notebook Classic")
+    popup = open_popup(visitor)
+    visitor.allow(popup, button="Do not allow")
+    popup.get_by_role("heading", name="Cancelled").wait_for()
+    assert (page.url, page.get_by_role("button", name="Connect Notebook").count()) == (f"{window.site}/", 2)
+    again = Window(window.context, popup, window.site, window.said, window.by_keyboard)
+    again.press("Start again as ada", role="link")
+    again.press("Connect Notebook")
+    visitor.allow(popup)
+    expect_closed(popup)
+    page.wait_for_url(f"{window.site}/notes/")
+    visitor.disconnect_everything()
+
+
+@pytest.mark.parametrize("hands", HANDS)
+@pytest.mark.parametrize(
+    ("name", "path", "there", "lasts"),
+    [
+        ("Notebook", "/notes/", (200, "Allow Desk?"), "It is renewed by itself, and works until you disconnect it."),
+        (
+            "Notebook Classic",
+            "/classic/notes/",
+            (400, "This request cannot be answered"),  # the service has nothing to ask any more
+            "Nothing: it works until you disconnect it.",
+        ),
+    ],
+    ids=["oauth2", "oauth1"],
+)
+def test_connecting_going_back_and_forth_and_disconnecting(
+    name: str, path: str, there: tuple[int, str], lasts: str, hands: str, visit: Callable[..., Visitor]
+) -> None:
+    visitor = visit("ada", hands=hands)
+    window = visitor.window
+    page = window.open(path)
+    window.press(f"Connect {name}")
     visitor.allow()
-    page.wait_for_url(f"{window.site}/classic/notes/")
-    page.go_back()  # to the service, which has nothing to ask any more
-    page.go_back()
+    page.wait_for_url(window.site + path)
+    sent: list[tuple[str, str]] = []
+    page.on("request", lambda request: sent.append((request.method, request.url)))
+    seen = []
+    for move in [page.go_back] * 3 + [page.go_forward] * 3:
+        answer = move()
+        assert answer is not None, page.url
+        seen.append((answer.status, page.get_by_role("heading").first.inner_text()))
+    log_in, confirm = (200, "Log in to Notebook"), (200, f"Connect {name}")
+    assert seen == [there, log_in, confirm, log_in, there, (200, "Notes")]
+    assert not [url for method, url in sent if method != "GET" or "/callback/" in url]
     window.open("/oauth/")
-    assert "Notebook Classic: " in window.text
-    assert "Nothing: it works until you disconnect it." in window.text
+    assert f"{name}: Ada Lovelace" in window.text
+    assert lasts in window.text
+    assert page.get_by_role("article").count() == 1
     visitor.disconnect_everything()
     assert "The service has taken the access back." in window.text
 
 
 @pytest.mark.parametrize("hands", HANDS)
-@pytest.mark.parametrize("name", ["Connect Notebook", "Connect Notebook Classic"])
+def test_who_goes_back_and_allows_it_again_has_one_account(hands: str, visit: Callable[..., Visitor]) -> None:
+    """Over OAuth 1.0a the service does not ask again."""
+    visitor = visit("ada", hands=hands)
+    window = visitor.window
+    page = window.open("/notes/")
+    window.press("Connect Notebook")
+    visitor.allow()
+    page.wait_for_url(f"{window.site}/notes/")
+    page.go_back()
+    seen: list[tuple[str, int]] = []
+    page.on("response", lambda answer: seen.append((answer.url.partition("?")[0], answer.status)))
+    visitor.allow()
+    page.wait_for_url(f"{window.site}/notes/")
+    page.get_by_role("heading", name="Notes").wait_for()
+    assert (f"{window.site}/oauth/callback/notebook/", 303) in seen
+    assert not [status for _, status in seen if status >= 400]
+    window.open("/oauth/")
+    assert "Working." in window.text
+    assert page.get_by_role("article").count() == 1
+    visitor.disconnect_everything()
+
+
+@pytest.mark.parametrize("hands", HANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_who_does_not_allow_it_has_connected_nothing(name: str, hands: str, visit: Callable[..., Visitor]) -> None:
     visitor = visit("grace", hands=hands)
     window = visitor.window
     page = window.open("/oauth/")
     with page.expect_navigation():
-        window.reach(page.get_by_role("button", name=name, exact=True), then="Enter")
+        window.reach(page.get_by_role("button", name=f"Connect {name}", exact=True), then="Enter")
     visitor.allow(button="Do not allow")
     page.get_by_role("heading", name="Cancelled").wait_for()
     window.press("See your connected accounts", role="link")
@@ -80,15 +177,16 @@ def test_who_does_not_allow_it_has_connected_nothing(name: str, hands: str, visi
 
 
 @pytest.mark.parametrize("hands", HANDS)
-def test_two_tabs_are_one_account(hands: str, visit: Callable[..., Visitor]) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_two_tabs_are_one_account(name: str, hands: str, visit: Callable[..., Visitor]) -> None:
     visitor = visit("grace", hands=hands)
     first = visitor.window
     first.open("/oauth/")
-    first.press("Connect Notebook")
+    first.press(f"Connect {name}")
     visitor.log_in_at_the_service()
     second = Window(first.context, first.context.new_page(), first.site, first.said, first.by_keyboard)
     second.open("/oauth/")
-    second.press("Connect Notebook")
+    second.press(f"Connect {name}")
     for window in (second, first):
         window.press("Allow")
         window.page.wait_for_url(f"{first.site}/oauth/")
@@ -97,11 +195,15 @@ def test_two_tabs_are_one_account(hands: str, visit: Callable[..., Visitor]) -> 
 
 
 @pytest.mark.parametrize("hands", HANDS)
-def test_reconnecting_as_somebody_else_asks_first(hands: str, visit: Callable[..., Visitor]) -> None:
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("button", "accounts"), [("Connect Grace Hopper", 2), ("Do not connect it", 1)])
+def test_reconnecting_as_somebody_else_asks_first(
+    button: str, accounts: int, name: str, hands: str, visit: Callable[..., Visitor]
+) -> None:
     visitor = visit("ada", hands=hands)
     window = visitor.window
     window.open("/oauth/")
-    window.press("Connect Notebook")
+    window.press(f"Connect {name}")
     visitor.allow()
     window.page.wait_for_url(f"{window.site}/oauth/")
     visitor.forget_the_service()
@@ -109,17 +211,20 @@ def test_reconnecting_as_somebody_else_asks_first(hands: str, visit: Callable[..
     visitor.allow(member="grace")
     window.page.get_by_role("heading", name="Is this the right account?").wait_for()
     visitor.examine("desk-other-account")
-    window.press("Do not connect it")
-    assert window.page.get_by_role("article").count() == 1
+    window.press(button)
+    assert window.page.get_by_role("article").count() == accounts
+    assert (f"{name}: Grace Hopper" in window.text) == (accounts == 2)
+    assert f"{name}: Ada Lovelace" in window.text
     visitor.disconnect_everything()
 
 
 @pytest.mark.parametrize("hands", HANDS)
-def test_another_user_who_logs_in_meanwhile_gets_nothing(hands: str, visit: Callable[..., Visitor]) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_another_user_who_logs_in_meanwhile_gets_nothing(name: str, hands: str, visit: Callable[..., Visitor]) -> None:
     visitor = visit("ada", hands=hands)
     window = visitor.window
     window.open("/oauth/")
-    window.press("Connect Notebook")
+    window.press(f"Connect {name}")
     visitor.log_in_at_the_service()
     other = Window(window.context, window.context.new_page(), window.site, window.said, window.by_keyboard)
     other.open("/")
