@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,10 +43,10 @@ class Copy:
     """What somebody would have who had copied a connection's token, with what is needed to call with it."""
 
     client_id: str
-    client_secret: str
-    access_token: str
-    refresh_token: str = ""
-    token_secret: str = ""
+    client_secret: str = field(repr=False)
+    access_token: str = field(repr=False)
+    refresh_token: str = field(default="", repr=False)
+    token_secret: str = field(default="", repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:

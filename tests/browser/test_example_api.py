@@ -69,6 +69,7 @@ class Script:
 
 
 def test_a_day_with_an_account(slug: str, name: str, visit: Callable[..., Visitor]) -> None:
+    """It is Ada's first: connected again, an account would have its history and its label of before."""
     visitor = visit("ada")
     window, script = visitor.window, Script(visitor)
     window.open("/")
@@ -128,8 +129,8 @@ def test_who_does_not_allow_it_has_connected_nothing(slug: str, name: str, visit
 
 
 def test_what_is_somebody_elses_is_not_there(slug: str, name: str, visit: Callable[..., Visitor]) -> None:
-    """Neither her connection nor her ``connect_url`` is of use to another user: the answer is that of an id that is nobody's."""
-    owner, stranger = visit("ada"), visit("grace")
+    """Neither a connection nor a ``connect_url`` is of use to another user: the answer is that of an id that is nobody's."""
+    owner, stranger = visit("grace"), visit("ada")
     hers, theirs = Script(owner), Script(stranger)
     owner.window.open("/")
     started = hers.ask("POST", f"providers/{slug}/start/", {"next": "/oauth/"})
