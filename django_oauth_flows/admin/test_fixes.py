@@ -53,20 +53,10 @@ def _certificate(_step: dict[str, Any], _provider: Provider) -> Fix:
 
 def _clock(step: dict[str, Any], provider: Provider) -> Fix:
     """Name beside the clock what its refusal would mean otherwise: some services put up with more than others."""
-    refused = step["code"] in ("invalid_client", "bad_response", "provider_error")
-    otherwise = fix_for({**step, "suspect": ""}, provider).do if refused else ""
-    return Fix(
-        _("The clocks of the service and of this site do not agree."),
-        " ".join(
-            filter(
-                None,
-                (
-                    _("Set this server's clock by NTP. If it is right already, the service's is wrong: tell them."),
-                    otherwise,
-                ),
-            )
-        ),
-    )
+    do = _("Set this server's clock by NTP. If it is right already, the service's is wrong: tell them.")
+    if step["code"] in ("invalid_client", "bad_response", "provider_error"):
+        do = f"{do} {fix_for({**step, 'suspect': ''}, provider).do}".strip()
+    return Fix(_("The clocks of the service and of this site do not agree."), do)
 
 
 def _secret(_step: dict[str, Any], provider: Provider) -> Fix:
