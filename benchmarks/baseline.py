@@ -64,6 +64,16 @@ def authorization_url(state: str, verifier: str) -> str:
     return f"{settings.PROVIDER_URL}/authorize?{query}"
 
 
+def remembered(request: HttpRequest) -> list[Any] | None:
+    try:
+        user_id, state, *more = signing.loads(request.COOKIES.get(COOKIE, ""), max_age=600)
+    except signing.BadSignature:
+        return None
+    if user_id != request.user.pk or not constant_time_compare(state, request.GET.get("state", "")):
+        return None
+    return [user_id, state, *more]
+
+
 def ask_for_tokens(code: str, verifier: str) -> dict[str, Any]:
     answer = client.post(
         f"{settings.PROVIDER_URL}/token",
@@ -95,12 +105,9 @@ def start(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
-    try:
-        user_id, state, verifier = signing.loads(request.COOKIES.get(COOKIE, ""), max_age=600)
-    except signing.BadSignature:
+    if (pending := remembered(request)) is None:
         return HttpResponseBadRequest("bad state")
-    if user_id != request.user.pk or not constant_time_compare(state, request.GET.get("state", "")):
-        return HttpResponseBadRequest("bad state")
+    _, _, verifier = pending
     token = ask_for_tokens(request.GET["code"], verifier)
     expires_at = timezone.now() + timedelta(seconds=token["expires_in"])
     with connection.cursor() as cursor:

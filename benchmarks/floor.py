@@ -21,10 +21,9 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseRedirect
 from django.test.utils import CaptureQueriesContext
 from django.urls import path
-from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_GET, require_POST
 
-from benchmarks.baseline import COOKIE, ask_for_tokens, authorization_url, seal
+from benchmarks.baseline import COOKIE, ask_for_tokens, authorization_url, remembered, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,12 +85,9 @@ def start(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_GET
 def callback(request: HttpRequest) -> HttpResponse:
-    try:
-        user_id, state, verifier, pk = signing.loads(request.COOKIES.get(COOKIE, ""), max_age=600)
-    except signing.BadSignature:
+    if (pending := remembered(request)) is None:
         return HttpResponseBadRequest("bad state")
-    if user_id != request.user.pk or not constant_time_compare(state, request.GET.get("state", "")):
-        return HttpResponseBadRequest("bad state")
+    user_id, state, verifier, pk = pending
     send(FIND, state_hash=hashlib.sha256(state.encode()).hexdigest())
     send(TAKE, request=pk)
     token = ask_for_tokens(request.GET["code"], verifier)

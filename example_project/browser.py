@@ -30,9 +30,7 @@ class Form:
     method: str
     id: str
     fields: dict[str, str] = field(default_factory=dict)
-    ticked: dict[str, list[str]] = field(
-        default_factory=dict
-    )  # of boxes with one name: the values of those with a tick
+    ticked: dict[str, list[str]] = field(default_factory=dict)  # of boxes: the values with a tick, by name
     choices: dict[str, dict[str, str]] = field(default_factory=dict)  # of a select: its values and their labels
     buttons: dict[str, tuple[str, str]] = field(default_factory=dict)
 

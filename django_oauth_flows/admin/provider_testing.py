@@ -86,6 +86,7 @@ class ProviderTesting(AccessiblePages):
         return response
 
     def _show(self, request: HttpRequest, provider: Provider) -> HttpResponse:
+        from django_oauth_flows.admin.test_fixes import without_browser
         from django_oauth_flows.admin.test_report import read_report
         from django_oauth_flows.flows.rehearsing import last_test
 
@@ -96,6 +97,7 @@ class ProviderTesting(AccessiblePages):
             provider,
             report=None if test is None else read_report(test, provider),
             parameters=parameter_fields(provider, request.POST),
+            instead=None if provider.authorization_endpoint else without_browser(),
             redirect_uri=self.redirect_uri_to_copy(provider),  # type: ignore[attr-defined] # of ProviderColumns
         )
 

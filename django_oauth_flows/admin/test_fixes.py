@@ -148,9 +148,12 @@ def _address(_step: dict[str, Any], _provider: Provider) -> Fix:
     )
 
 
-def _start(step: dict[str, Any], provider: Provider) -> Fix:
-    if provider.authorization_endpoint:
-        return _unreachable(step, provider)
+def _not_sent(step: dict[str, Any], provider: Provider) -> Fix:
+    return _unreachable(step, provider) if provider.authorization_endpoint else without_browser()
+
+
+def without_browser() -> Fix:
+    """Say of a provider without a page to send a browser to how to try it instead."""
     return Fix(
         _("This service has no page to send a browser to."),
         _(
@@ -209,7 +212,7 @@ _FIXES: tuple[tuple[Callable[[dict[str, Any]], bool], Callable[[dict[str, Any], 
     (_is("identity_unavailable", "userinfo_mismatch"), _identity),
     (_is("id_token_invalid", "id_token_missing", "keys_unavailable"), _id_token),
     (_is("base_url_required"), _base_url),
-    (_is("endpoint_not_allowed"), _start),
+    (_is("endpoint_not_allowed"), _not_sent),
     (_is("provider_unreachable", "outcome_unknown", "host_not_allowed"), _unreachable),
     (_suspects("redirect_uri"), _redirect_uri),
     (_suspects("client"), _secret),

@@ -34,7 +34,6 @@ from django_oauth_flows.protocol.flow import flow_for
 from django_oauth_flows.protocol.kept import as_variables
 from django_oauth_flows.protocol.messages import Identity, TokenResponse
 from django_oauth_flows.protocol.oauth2 import OAuth2Flow
-from django_oauth_flows.protocol.parsing import suspected
 from django_oauth_flows.protocol.secret import Secret
 
 if TYPE_CHECKING:
@@ -230,7 +229,7 @@ def _cause(error: OAuthFlowsError) -> dict[str, str]:
     """Return what a report says of a failure: codes, and of others' words only what the browser has carried here."""
     said = error.error if isinstance(error, TokenEndpointError) and error.error in NAMED else ""
     text = error.provider_text if isinstance(error, AuthorizationError) else ""
-    return {"code": error.code, "suspect": error.suspect or suspected(text), "error": said, "text": text}
+    return {"code": error.code, "suspect": error.suspect, "error": said, "text": text}
 
 
 def _keep_failed(request: AuthorizationRequest, error: OAuthFlowsError) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django_oauth_flows.exceptions import AuthorizationError
 from django_oauth_flows.protocol.jws import TokenRefused, unverified_claims
 from django_oauth_flows.protocol.messages import AuthorizationResponse
-from django_oauth_flows.protocol.parsing import excerpt
+from django_oauth_flows.protocol.parsing import excerpt, suspected
 from django_oauth_flows.protocol.secret import Secret
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ def _check_error(pending: PendingAuthorization, values: Mapping[str, str]) -> No
             "You cancelled, or did not give consent.", code="access_denied", hint="Connect again if that was a mistake."
         )
     text = excerpt(f"{error} {values.get('error_description', '')}")
-    raise AuthorizationError("The service refused the authorization.", code="provider_error", provider_text=text)
+    refusal = AuthorizationError("The service refused the authorization.", code="provider_error", provider_text=text)
+    refusal.suspect = suspected(text)
+    raise refusal
 
 
 def _code(pending: PendingAuthorization, values: Mapping[str, str]) -> str:
